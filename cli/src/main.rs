@@ -1,0 +1,3 @@
+//! om, the client of OpenManage.
+
+fn main() {}

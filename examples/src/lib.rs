@@ -1,0 +1,1 @@
+//! Examples of OpenManage; each runs in CI.

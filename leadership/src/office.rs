@@ -1,0 +1,35 @@
+//! The port to the judge: claims and confirmations.
+
+use async_trait::async_trait;
+
+/// Grants terms and confirms them. The manager implements it on its store.
+///
+/// Both calls may take long or never return: the campaign bounds them with its own deadlines and drops the future.
+#[async_trait]
+pub trait Office: Send + Sync + 'static {
+    /// Claims a new term and makes this replica ready to rule under it (the state is loaded).
+    ///
+    /// # Errors
+    /// [`OfficeError`]; nothing is held then.
+    async fn claim(&self) -> Result<u64, OfficeError>;
+
+    /// Proves that `term` was still the newest at some moment after the call began.
+    ///
+    /// # Errors
+    /// [`OfficeError::Fenced`] for good, [`OfficeError::Unavailable`] for now.
+    async fn confirm(&self, term: u64) -> Result<(), OfficeError>;
+}
+
+/// Why the office did not grant or confirm.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OfficeError {
+    /// A newer term exists.
+    #[error("{0}")]
+    Fenced(String),
+    /// It cannot be said now. Asked again.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The state must not be ruled over by this program: damaged, unreadable, or of a newer format. Asked again, slowly.
+    #[error("{0}")]
+    Refused(String),
+}

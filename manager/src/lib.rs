@@ -1,0 +1,1 @@
+//! The daemon om-manager: detects the leader, keeps the state, stands before the plugins.

@@ -1,0 +1,3 @@
+//! The daemon om-manager: detects the leader, keeps the state, stands before the plugins.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The kind process: members run as processes on this host.

@@ -1,0 +1,3 @@
+//! The kind process: members run as processes on this host.
+
+fn main() {}

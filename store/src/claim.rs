@@ -1,0 +1,88 @@
+//! Who holds the store.
+
+use std::fmt;
+
+/// The number of one reign. Grows with every claim, is never reused, not even by the same holder. 0: nobody yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Term(pub u64);
+
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who wants to hold the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// The replica's name.
+    pub name: String,
+    /// Where it serves: a URL.
+    pub endpoint: String,
+    /// The longest authority it hands out, in milliseconds: what the next holder waits where it has no proof.
+    pub authority_ms: u64,
+}
+
+/// The record of who holds the store, made by compare-and-swap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its term.
+    pub term: Term,
+    /// Who made it.
+    pub candidate: Candidate,
+    /// Whether the holder said that everything under it has stopped.
+    pub released: bool,
+    /// Wall time of the claim, milliseconds since 1970 UTC. For people.
+    pub time_unix_ms: i64,
+}
+
+/// The newest claim, and which store it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Identity of the store, made with it and never changed: terms of two stores cannot be compared.
+    pub cluster: String,
+    /// The newest claim; `None` in a store that nobody ever claimed.
+    pub claim: Option<Claim>,
+}
+
+impl Head {
+    /// The newest term; 0 if nobody ever claimed.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.claim.as_ref().map_or(Term(0), |claim| claim.term)
+    }
+}
+
+/// Proof of a claim: the fencing token. Only a store makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    term: Term,
+    cluster: String,
+    previous: Option<Claim>,
+}
+
+impl Token {
+    /// For backends: the proof of a claim that was just made.
+    #[must_use]
+    pub fn new(term: Term, cluster: String, previous: Option<Claim>) -> Self {
+        Self { term, cluster, previous }
+    }
+
+    /// The claim's term.
+    #[must_use]
+    pub fn term(&self) -> Term {
+        self.term
+    }
+
+    /// The store's identity.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The claim that this one replaced.
+    #[must_use]
+    pub fn previous(&self) -> Option<&Claim> {
+        self.previous.as_ref()
+    }
+}
