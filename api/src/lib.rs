@@ -16,12 +16,6 @@ pub mod socket;
 pub use error::{Error, Reason};
 
 /// The messages and services of package `om.v1`, generated from `proto/om/v1`.
-#[expect(
-    missing_docs,
-    clippy::all,
-    unreachable_pub,
-    reason = "generated; the documentation is in the .proto files"
-)]
 pub mod v1 {
     tonic::include_proto!("om.v1");
 
