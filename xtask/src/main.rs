@@ -1,3 +1,53 @@
-//! The task runner.
+//! The task runner: `cargo xtask COMMAND`. CI calls the same commands, so what is green here is green there.
+//!
+//! It knows no crate of the workspace, for it has to run before `protoc` is there to compile them.
 
-fn main() {}
+mod check;
+mod clock;
+mod demo;
+mod env;
+mod house;
+mod run;
+mod say;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What can be asked for.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The task runner of OpenManage")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what building and testing need and this machine lacks
+    Setup(setup::Args),
+    /// Everything that reads the code: fmt, clippy, documentation, dependencies, the rules of the house
+    Check(check::Args),
+    /// Install what is missing, build, and run every test
+    Test(test::Args),
+    /// Watch a real web service survive the death of its manager
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Setup(args) => setup::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Demo(args) => demo::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
