@@ -41,7 +41,13 @@ pub trait Plugin: Send + Sync + 'static {
     ///
     /// # Errors
     /// Shown to the user.
-    async fn run(&self, service: Service, action: &str, args: serde_json::Value, output: Output) -> Result<(), Failed>;
+    async fn run(
+        &self,
+        service: Service,
+        action: &str,
+        args: serde_json::Value,
+        output: Output,
+    ) -> Result<(), Failed>;
 
     /// Members to show for a service that is looked after by nobody here just now. The default shows none.
     fn members_at_rest(&self, _state: &Bytes) -> Vec<v1::Member> {

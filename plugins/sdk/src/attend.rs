@@ -1,0 +1,204 @@
+//! The session with a manager: opened, kept while its authority is renewed, ended so that nothing of it is left.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use om_api::v1::attend_request::{Message, Open, Renewed, StateSaved};
+use om_api::v1::attend_response::{Opened, Released};
+use om_api::v1::{AttendRequest, AttendResponse};
+use om_api::{Error, Reason};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::admit::{Shell, fenced};
+use crate::authority::Asks;
+use crate::session::{Opener, Session};
+use crate::terms::Standing;
+
+/// What the manager reads.
+pub(crate) type Outgoing = ReceiverStream<Result<AttendResponse, Status>>;
+
+/// A manager that opens a stream and says nothing is not waited for longer.
+const FIRST_MESSAGE: Duration = Duration::from_secs(10);
+/// A task that does not stop by then blocks its thread. It holds up its own service only: see `crew`.
+pub(crate) const STOP_BOUND: Duration = Duration::from_secs(2);
+/// The deadline is looked at least this often, for a clock that ran on while timers stood still.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a manager that does not read is given to take the last message of a session.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+impl Shell {
+    /// Opens a session, after everything of the one before has stopped.
+    pub(crate) async fn attend(
+        self: &Arc<Self>,
+        request: Request<Streaming<AttendRequest>>,
+    ) -> Result<Response<Outgoing>, Status> {
+        self.admit(&request)?;
+        let mut incoming = request.into_inner();
+        let first = tokio::time::timeout(FIRST_MESSAGE, incoming.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("attend: no `open` came"))??;
+        let Some(Message::Open(open)) = first.and_then(|request| request.message) else {
+            return Err(Status::invalid_argument("attend: the first message must be `open`"));
+        };
+        Ok(Response::new(self.open(open, incoming).await?))
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        open: Open,
+        incoming: Streaming<AttendRequest>,
+    ) -> Result<Outgoing, Status> {
+        if open.term == 0 || open.cluster.is_empty() || open.authority_ms == 0 {
+            return Err(Status::invalid_argument("attend: `open` needs a term, a cluster and authority_ms"));
+        }
+        let _alone = self.gate.lock().await;
+        if self.stopping.is_cancelled() {
+            return Err(Error::new(Reason::PluginUnavailable, "this plugin is stopping").into());
+        }
+        let earlier = self.session();
+        let standing = earlier.as_deref().map(|session| Standing {
+            cluster: &session.cluster,
+            manager: &session.manager,
+            held: session.authority.check().is_ok(),
+        });
+        let opening = self.terms.lock().unwrap_or_else(PoisonError::into_inner).open(
+            &open.cluster,
+            open.term,
+            standing,
+        );
+        opening.map_err(|refusal| fenced(refusal.to_string()))?;
+
+        let mut stopped = Vec::new();
+        if let Some(earlier) = earlier {
+            let steered = !earlier.authority.over().is_cancelled();
+            earlier.authority.end(format!("term {} of {} has begun", open.term, open.manager));
+            earlier.stopped.cancelled().await;
+            if steered {
+                let gone = earlier.services.all().into_iter().filter(|record| record.crew().is_gone());
+                stopped = gone.map(|record| record.name.to_string()).collect();
+            }
+        }
+        tracing::info!(term = open.term, manager = open.manager, stopped = stopped.len(), "attended");
+        let opener = Opener { cluster: open.cluster, manager: open.manager, term: open.term };
+        let session = Session::new(opener, self.host.clone(), self.clock.clone(), self.feed.clone());
+        session.outbox.opened(Opened { instance: self.instance.clone(), stopped });
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
+
+        let (sender, outgoing) = mpsc::channel(1);
+        let authority = Duration::from_millis(open.authority_ms.into());
+        self.tasks.spawn(drive(self.clone(), session.clone(), incoming, authority));
+        self.tasks.spawn(speak(session, sender));
+        Ok(ReceiverStream::new(outgoing))
+    }
+
+    /// Ends the session that stands, by agreement, and lets no other one open.
+    pub(crate) async fn release(&self, why: &str) {
+        self.stopping.cancel();
+        let _alone = self.gate.lock().await;
+        if let Some(session) = self.session() {
+            session.release(why);
+            session.stopped.cancelled().await;
+        }
+    }
+}
+
+/// Keeps the session until its authority ends, then stops everything of it.
+async fn drive(
+    shell: Arc<Shell>,
+    session: Arc<Session>,
+    mut incoming: Streaming<AttendRequest>,
+    authority: Duration,
+) {
+    let began = shell.now();
+    let mut asks = Asks::new(authority, began);
+    loop {
+        let now = shell.now();
+        let end = session.authority.deadline().unwrap_or(began + authority);
+        if now >= end {
+            // Says why by itself if it had been confirmed.
+            let _ = session.authority.check();
+            session.authority.end(format!("term {} was not confirmed in time", session.term));
+        }
+        if let Some(ask) = asks.due(now) {
+            session.outbox.ask(ask);
+        }
+        let wait = end.min(asks.next()).saturating_sub(now).clamp(Duration::from_millis(1), LOOK);
+        tokio::select! {
+            biased;
+            () = session.authority.over().cancelled() => break,
+            message = incoming.message() => match message {
+                Ok(Some(request)) => heard(&session, &mut asks, authority, request),
+                Ok(None) => session.authority.end("the manager closed the session"),
+                Err(status) => session.authority.end(format!("the session broke: {}", status.message())),
+            },
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    stop(&shell, &session).await;
+}
+
+fn heard(session: &Session, asks: &mut Asks, authority: Duration, request: AttendRequest) {
+    match request.message {
+        Some(Message::Renewed(Renewed { ask, remaining_ms: 0 })) => {
+            session.authority.end(format!("the manager has no authority left (ask {ask})"));
+        }
+        Some(Message::Renewed(Renewed { ask, remaining_ms })) => {
+            let remaining = Duration::from_millis(remaining_ms.into()).min(authority);
+            if let Some(sent) = asks.answered(ask) {
+                session.authority.renew(sent, remaining);
+                asks.renewed(sent + remaining, remaining, session.authority.now());
+            }
+        }
+        Some(Message::StateSaved(StateSaved { save, error })) => session.saves.answered(save, error),
+        Some(Message::Release(_)) => session.release("released at the manager's wish"),
+        Some(Message::Open(_)) => session.authority.end("the manager opened the session twice"),
+        None => tracing::debug!("a message of a newer manager was passed over"),
+    }
+}
+
+/// Drops and joins whatever acts for the session, then says so.
+async fn stop(shell: &Shell, session: &Session) {
+    session.saves.close();
+    let records = session.services.all();
+    let everything = async {
+        for record in &records {
+            record.crew().gone().await;
+        }
+    };
+    let all_gone = tokio::time::timeout(STOP_BOUND, everything).await.is_ok();
+    let why = session.authority.why_ended();
+    tracing::info!(term = session.term, manager = session.manager, all_gone, "attendance ended: {why}");
+    shell.forget_gone_crews();
+    let hanging = shell.hanging();
+    session.outbox.close(match hanging {
+        None if session.is_releasing() => Ok(Some(Released {})),
+        None => Err(fenced(format!("the session is over: {why}")).into()),
+        Some(name) => {
+            tracing::error!(service = &*name, "a task does not stop: it blocks its thread");
+            Err(fenced(format!("the session is over: {why}; {name} does not stop: its task blocks")).into())
+        }
+    });
+    session.stopped.cancel();
+}
+
+/// Passes on what the session has to say, as fast as the manager reads.
+async fn speak(session: Arc<Session>, sender: mpsc::Sender<Result<AttendResponse, Status>>) {
+    let speaking = async {
+        while let Some(item) = session.outbox.next().await {
+            if sender.send(item).await.is_err() {
+                return;
+            }
+        }
+    };
+    let patience = async {
+        session.stopped.cancelled().await;
+        tokio::time::sleep(LAST_WORD).await;
+    };
+    tokio::select! {
+        () = speaking => {}
+        () = sender.closed() => {}
+        () = patience => {}
+    }
+    session.authority.end("the manager went away");
+}

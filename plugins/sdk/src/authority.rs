@@ -1,0 +1,224 @@
+//! Until when this plugin may act, and for whom.
+//!
+//! What must hold: once [`Authority::check`] has failed it fails for ever; no renewal, however late it arrives and
+//! whatever it says, brings an authority back. The deadline is counted from the moment an ask was *sent*, by a clock
+//! that runs on while the machine sleeps, so neither transit nor a paused process stretches it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use om_api::clock::Clock;
+use tokio_util::sync::CancellationToken;
+
+use crate::Lapsed;
+
+/// The authority of one session.
+pub(crate) struct Authority {
+    term: u64,
+    clock: Clock,
+    /// When it runs out; `None` until the first renewal.
+    deadline: Mutex<Option<Duration>>,
+    ended: OnceLock<String>,
+    over: CancellationToken,
+}
+
+impl Authority {
+    pub(crate) fn new(term: u64, clock: Clock) -> Self {
+        let (deadline, ended) = (Mutex::new(None), OnceLock::new());
+        Self { term, clock, deadline, ended, over: CancellationToken::new() }
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        (self.clock)()
+    }
+
+    /// The term, if the authority holds at this moment.
+    pub(crate) fn check(&self) -> Result<u64, Lapsed> {
+        if let Some(why) = self.ended.get() {
+            return Err(Lapsed(why.clone()));
+        }
+        match self.deadline() {
+            None => Err(Lapsed(format!("the manager has not yet confirmed term {}", self.term))),
+            Some(deadline) if self.now() < deadline => Ok(self.term),
+            Some(_) => {
+                self.end(format!("term {} was not renewed before its deadline", self.term));
+                Err(Lapsed(self.why_ended()))
+            }
+        }
+    }
+
+    /// Whether it was ever confirmed.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A confirmation: `remaining` from `sent` on. Only lengthens, and only what has not run out.
+    pub(crate) fn renew(&self, sent: Duration, remaining: Duration) {
+        let confirmed = self.deadline().is_some();
+        if self.ended.get().is_some() || (confirmed && self.check().is_err()) {
+            return;
+        }
+        let mut deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = sent.saturating_add(remaining);
+        if deadline.is_none_or(|earlier| earlier < until) {
+            *deadline = Some(until);
+        }
+    }
+
+    /// Ends it for good. The first reason given stays.
+    pub(crate) fn end(&self, why: impl Into<String>) {
+        let _ = self.ended.set(why.into());
+        self.over.cancel();
+    }
+
+    pub(crate) fn why_ended(&self) -> String {
+        self.ended.get().cloned().unwrap_or_default()
+    }
+
+    /// Cancelled when it has ended.
+    pub(crate) fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+}
+
+/// When to ask for the next renewal, and when which ask was sent.
+pub(crate) struct Asks {
+    every: Duration,
+    last: u64,
+    next: Duration,
+    sent: VecDeque<(u64, Duration)>,
+}
+
+impl Asks {
+    /// More unanswered asks than this are forgotten; five fit into one authority.
+    const REMEMBERED: usize = 64;
+    const SHORTEST: Duration = Duration::from_millis(2);
+
+    /// Five asks an authority, the first at once.
+    pub(crate) fn new(authority: Duration, now: Duration) -> Self {
+        Self { every: (authority / 5).max(Self::SHORTEST), last: 0, next: now, sent: VecDeque::new() }
+    }
+
+    /// When the next ask is due.
+    pub(crate) fn next(&self) -> Duration {
+        self.next
+    }
+
+    /// The number of the ask that is due, taken to be sent now.
+    pub(crate) fn due(&mut self, now: Duration) -> Option<u64> {
+        if now < self.next {
+            return None;
+        }
+        self.last += 1;
+        self.next = now + self.every;
+        self.sent.push_back((self.last, now));
+        if self.sent.len() > Self::REMEMBERED {
+            self.sent.pop_front();
+        }
+        Some(self.last)
+    }
+
+    /// When the answered ask was sent; it and the ones before it are forgotten.
+    pub(crate) fn answered(&mut self, ask: u64) -> Option<Duration> {
+        while let Some(&(number, sent)) = self.sent.front() {
+            if number > ask {
+                return None;
+            }
+            self.sent.pop_front();
+            if number == ask {
+                return Some(sent);
+            }
+        }
+        None
+    }
+
+    /// The authority was renewed until `deadline`, with `remaining` at most: ask again when a third of it is left,
+    /// if that comes before the next ask.
+    pub(crate) fn renewed(&mut self, deadline: Duration, remaining: Duration, now: Duration) {
+        let third_left = deadline.saturating_sub(remaining / 3).max(now + Self::SHORTEST);
+        self.next = self.next.min(third_left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn on_a_hand_moved_clock() -> (Authority, Arc<AtomicU64>) {
+        let hand = Arc::new(AtomicU64::new(1000));
+        let read = hand.clone();
+        let clock: Clock = Arc::new(move || Duration::from_millis(read.load(Ordering::SeqCst)));
+        (Authority::new(3, clock), hand)
+    }
+
+    #[test]
+    fn there_is_no_authority_before_the_first_renewal() {
+        let (authority, _) = on_a_hand_moved_clock();
+        assert!(authority.check().is_err());
+        assert!(!authority.over().is_cancelled(), "it may still come");
+        authority.renew(1000 * MS, 100 * MS);
+        assert_eq!(authority.check(), Ok(3));
+    }
+
+    #[test]
+    fn a_deadline_is_counted_from_the_sending_of_the_ask() {
+        let (authority, hand) = on_a_hand_moved_clock();
+        hand.store(1090, Ordering::SeqCst);
+        authority.renew(1000 * MS, 100 * MS);
+        assert_eq!(authority.check(), Ok(3));
+        hand.store(1100, Ordering::SeqCst);
+        assert!(authority.check().is_err());
+    }
+
+    #[test]
+    fn a_passed_deadline_is_never_renewed() {
+        let (authority, hand) = on_a_hand_moved_clock();
+        authority.renew(1000 * MS, 100 * MS);
+        hand.store(1100, Ordering::SeqCst);
+        authority.renew(1099 * MS, 100 * MS);
+        assert!(authority.check().is_err());
+        assert!(authority.over().is_cancelled());
+        authority.renew(1100 * MS, 1000 * MS);
+        assert!(authority.check().is_err());
+    }
+
+    #[test]
+    fn a_renewal_never_shortens() {
+        let (authority, hand) = on_a_hand_moved_clock();
+        authority.renew(1000 * MS, 100 * MS);
+        authority.renew(1000 * MS, 10 * MS);
+        hand.store(1050, Ordering::SeqCst);
+        assert_eq!(authority.check(), Ok(3));
+    }
+
+    #[test]
+    fn asks_come_five_times_an_authority_and_when_a_third_is_left() {
+        let mut asks = Asks::new(1000 * MS, 0 * MS);
+        assert_eq!(asks.due(0 * MS), Some(1));
+        assert_eq!(asks.due(199 * MS), None);
+        assert_eq!(asks.due(200 * MS), Some(2));
+        assert_eq!(asks.answered(2), Some(200 * MS));
+        asks.renewed(290 * MS, 90 * MS, 210 * MS);
+        assert_eq!(asks.next(), 260 * MS);
+    }
+
+    #[test]
+    fn only_an_ask_that_was_sent_counts_and_only_once() {
+        let mut asks = Asks::new(1000 * MS, 0 * MS);
+        asks.due(0 * MS);
+        asks.due(200 * MS);
+        assert_eq!(asks.answered(7), None);
+        let mut asks = Asks::new(1000 * MS, 0 * MS);
+        asks.due(0 * MS);
+        asks.due(200 * MS);
+        assert_eq!(asks.answered(2), Some(200 * MS));
+        assert_eq!(asks.answered(2), None);
+        assert_eq!(asks.answered(1), None);
+    }
+}

@@ -1,0 +1,43 @@
+//! How long to wait before trying again.
+
+use std::time::Duration;
+
+/// Doubling pauses, from 0.2 s to 30 s.
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(200);
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    pub(crate) fn new() -> Self {
+        Self(Self::FIRST)
+    }
+
+    /// The pause to make now; the next one is twice as long.
+    pub(crate) fn pause(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 2).min(Self::LONGEST);
+        pause
+    }
+
+    /// What ran for this long before it failed starts over with short pauses, if it was longer than any pause.
+    pub(crate) fn ran_for(&mut self, ran: Duration) {
+        if ran > Self::LONGEST {
+            *self = Self::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_from_a_fifth_of_a_second_to_half_a_minute() {
+        let mut backoff = Backoff::new();
+        let pauses: Vec<_> = (0..10).map(|_| backoff.pause().as_millis()).collect();
+        assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000]);
+        backoff.ran_for(Duration::from_secs(31));
+        assert_eq!(backoff.pause().as_millis(), 200);
+    }
+}

@@ -1,0 +1,110 @@
+//! The tasks that work on one service: what looks after it or tears it down, and its changing actions.
+//!
+//! What must hold: of one service's crews, also across sessions, at most one works at a time. A crew begins when the
+//! one before it is gone; a plugin that blocks a thread and so does not stop holds up its own service, nothing else.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub(crate) struct Crew {
+    over: CancellationToken,
+    tasks: TaskTracker,
+    before: Mutex<Option<Arc<Crew>>>,
+}
+
+impl Crew {
+    /// A crew that ends with `session`, after `before`.
+    pub(crate) fn new(session: &CancellationToken, before: Option<Arc<Self>>) -> Arc<Self> {
+        let before = Mutex::new(before.filter(|crew| !crew.is_gone()));
+        Arc::new(Self { over: session.child_token(), tasks: TaskTracker::new(), before })
+    }
+
+    /// Cancelled when this crew must stop.
+    pub(crate) fn over(&self) -> &CancellationToken {
+        &self.over
+    }
+
+    /// Whether an earlier crew of the service still has to go.
+    pub(crate) fn waits(&self) -> bool {
+        self.earlier().is_some_and(|crew| !crew.is_gone())
+    }
+
+    fn earlier(&self) -> Option<Arc<Self>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Starts a member of the crew, as soon as the crew before is gone and unless this one is over by then.
+    pub(crate) fn spawn<F>(self: &Arc<Self>, work: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let crew = self.clone();
+        self.tasks.spawn(async move {
+            // Also when over meanwhile: whoever waits for this crew waits for the one before it too.
+            if let Some(earlier) = crew.earlier() {
+                earlier.gone().await;
+                crew.before.lock().unwrap_or_else(PoisonError::into_inner).take();
+            }
+            if !crew.over.is_cancelled() {
+                work.await;
+            }
+        });
+    }
+
+    /// Tells the crew to stop.
+    pub(crate) fn stop(&self) {
+        self.over.cancel();
+    }
+
+    /// Returns when every task of a stopped crew has been dropped.
+    pub(crate) async fn gone(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Whether nothing runs, of it and of those before it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.tasks.is_empty() && !self.waits()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_crew_begins_when_the_one_before_is_gone() {
+        let session = CancellationToken::new();
+        let leave = CancellationToken::new();
+        let first = Crew::new(&session, None);
+        first.spawn(leave.clone().cancelled_owned());
+        let second = Crew::new(&session, Some(first.clone()));
+        let began = Arc::new(AtomicBool::new(false));
+        let mark = began.clone();
+        second.spawn(async move { mark.store(true, Ordering::SeqCst) });
+        tokio::task::yield_now().await;
+        assert!(second.waits() && !began.load(Ordering::SeqCst));
+        leave.cancel();
+        second.gone().await;
+        assert!(began.load(Ordering::SeqCst) && first.is_gone());
+    }
+
+    #[tokio::test]
+    async fn a_crew_that_ended_while_waiting_is_gone_only_after_the_one_before() {
+        let session = CancellationToken::new();
+        let leave = CancellationToken::new();
+        let first = Crew::new(&session, None);
+        first.spawn(leave.clone().cancelled_owned());
+        let second = Crew::new(&session, Some(first));
+        second.spawn(async { unreachable!("it was over before its turn") });
+        second.stop();
+        tokio::task::yield_now().await;
+        assert!(!second.is_gone());
+        leave.cancel();
+        second.gone().await;
+    }
+}

@@ -1,0 +1,89 @@
+//! One manager's attendance, from `Opened` to its end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use om_api::clock::Clock;
+use om_api::v1::attend_response::SaveState;
+use tokio::sync::{OwnedMutexGuard, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::authority::Authority;
+use crate::outbox::Outbox;
+use crate::record::Record;
+use crate::registry::Registry;
+use crate::saves::{Answer, Saves};
+
+pub(crate) struct Session {
+    pub(crate) cluster: String,
+    pub(crate) manager: String,
+    pub(crate) term: u64,
+    pub(crate) host: Arc<str>,
+    pub(crate) authority: Authority,
+    pub(crate) outbox: Outbox,
+    pub(crate) services: Registry,
+    pub(crate) saves: Saves,
+    /// Cancelled when every crew is gone, or did not go in time.
+    pub(crate) stopped: CancellationToken,
+    releasing: AtomicBool,
+    feed: broadcast::Sender<Arc<str>>,
+}
+
+/// Who opens a session.
+pub(crate) struct Opener {
+    pub(crate) cluster: String,
+    pub(crate) manager: String,
+    pub(crate) term: u64,
+}
+
+impl Session {
+    pub(crate) fn new(
+        opener: Opener,
+        host: Arc<str>,
+        clock: Clock,
+        feed: broadcast::Sender<Arc<str>>,
+    ) -> Arc<Self> {
+        let Opener { cluster, manager, term } = opener;
+        Arc::new(Self {
+            cluster,
+            manager,
+            term,
+            host,
+            authority: Authority::new(term, clock),
+            outbox: Outbox::default(),
+            services: Registry::default(),
+            saves: Saves::default(),
+            stopped: CancellationToken::new(),
+            releasing: AtomicBool::new(false),
+            feed,
+        })
+    }
+
+    /// The record's phase, message or revision changed: tells the manager and whoever watches.
+    pub(crate) fn changed(&self, record: &Arc<Record>) {
+        self.outbox.status(record);
+        // Nobody watching is no error.
+        let _ = self.feed.send(record.name.clone());
+    }
+
+    /// Sends a state to the manager.
+    pub(crate) fn save(&self, record: &Arc<Record>, state: Bytes, turn: OwnedMutexGuard<()>) -> Answer {
+        let (number, answer) = self.saves.begin(record, state.clone(), turn);
+        if let Some(save) = number {
+            self.outbox.save(SaveState { save, service: record.name.to_string(), state });
+        }
+        answer
+    }
+
+    /// Ends it, and says `released` once everything has stopped.
+    pub(crate) fn release(&self, why: &str) {
+        self.releasing.store(true, Ordering::SeqCst);
+        self.authority.end(why);
+    }
+
+    /// Whether it ended by agreement.
+    pub(crate) fn is_releasing(&self) -> bool {
+        self.releasing.load(Ordering::SeqCst)
+    }
+}
