@@ -4,3 +4,22 @@
 //! comes back by itself after a restart; [`route`] is the port through which a manager says, per call, where it goes;
 //! [`passthrough`] carries it there as bytes, never decoding a message that it does not own, or refuses it with the
 //! leader's name; [`drain`] counts what is under way, so that a shutdown can wait for it.
+//!
+//! A server is built as `Server::builder().layer(drain.layer()).layer(PassThroughLayer::new(router))`, with the
+//! manager's own services inside.
+
+mod cut;
+pub mod discovery;
+pub mod drain;
+pub mod passthrough;
+pub mod route;
+pub mod upstream;
+
+pub use discovery::{Peer, PeerState, Peers, Refusal, Registry, RegistryOptions};
+pub use drain::{Drain, DrainLayer};
+pub use passthrough::PassThroughLayer;
+pub use route::{Call, Leader, Passage, Route, Router};
+pub use upstream::{Link, Upstream};
+
+#[cfg(test)]
+mod testing;
