@@ -36,3 +36,17 @@ pub trait Detector: Send + Sync + 'static {
     /// because of anything this replica did before. Idempotent.
     async fn resign(&self);
 }
+
+impl Leadership {
+    /// Logs one check as every detector does: `leader: true` or `leader: false`, with what was checked. What could not
+    /// be seen is not logged here: the campaign tells it once.
+    pub(crate) fn log_check(&self, checked: &str) {
+        match self {
+            Self::Leading => tracing::debug!(checked, "leader: true"),
+            Self::Following { leader } => {
+                tracing::debug!(checked, named = leader.as_deref().unwrap_or("nobody"), "leader: false");
+            }
+            Self::Unknown { .. } => {}
+        }
+    }
+}

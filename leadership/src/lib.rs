@@ -12,15 +12,28 @@
 //! * A mandate's deadline is counted from *before* the confirmation was asked for, by a clock that runs on while the
 //!   machine sleeps.
 //! * `Unknown` is held until the deadline, not longer.
+//!
+//! [`FileDetector`] reads a leader file, [`Solo`] always leads. The `testing` feature has a scripted detector and office,
+//! and the conformance suite that every detector passes.
 
+mod campaign;
 mod detector;
+mod elector;
+mod file;
 mod mandate;
 mod office;
+mod solo;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod timing;
 
+pub use campaign::Campaign;
 pub use detector::{Detector, Leadership};
+pub use elector::{Elector, Input, Lost, Output};
+pub use file::{FileDetector, FileOptions};
 pub use mandate::{Mandate, Standing};
 pub use office::{Office, OfficeError};
+pub use solo::Solo;
 pub use timing::{Timing, TimingError};
 
 use std::sync::Arc;

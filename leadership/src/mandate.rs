@@ -45,6 +45,12 @@ impl Mandate {
         (!left.is_zero()).then_some(left)
     }
 
+    /// The deadline on the campaign's clock, and every extension of it: for whoever passes authority on.
+    #[must_use]
+    pub fn deadline(&self) -> watch::Receiver<Duration> {
+        self.deadline.clone()
+    }
+
     /// Cancelled when the mandate ends, for good.
     #[must_use]
     pub fn ended(&self) -> &CancellationToken {

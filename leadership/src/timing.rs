@@ -56,7 +56,7 @@ impl Timing {
                 Err(TimingError::Order { greater, greater_is, less, less_is })
             }
         };
-        above("renew deadline", renew_deadline, "twice retry", retry * 2)?;
+        above("renew deadline", renew_deadline, "twice retry", retry.saturating_mul(2))?;
         above("ttl", ttl, "renew deadline", renew_deadline)?;
         Ok(Self { ttl, renew_deadline, retry })
     }
@@ -66,7 +66,7 @@ impl Timing {
     /// # Errors
     /// [`TimingError::TooShort`] for a ttl under 50 ms.
     pub fn from_ttl(ttl: Duration) -> Result<Self, TimingError> {
-        Self::new(ttl, ttl * 4 / 5, ttl / 5)
+        Self::new(ttl, ttl / 5 * 4, ttl / 5)
     }
 
     /// How long a confirmation counts, from before it was asked for: the authority deadline.
