@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 
-use crate::run::{capture, cargo, run as run_command, target_dir};
+use crate::run::{capture, cargo, metadata, run as run_command, target_dir};
 use crate::{clock, house, say, setup};
 
 /// The version of cargo-deny that judges; another could judge differently.
@@ -77,11 +78,29 @@ fn clippy() -> Result<()> {
     run_command(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
 }
 
-/// `--examples` beside `--lib --bins` makes cargo resolve features as clippy's `--all-targets` does, so that the
-/// dependencies which clippy has checked are not checked again.
+/// Libraries, and programs that have none. `--examples` makes cargo resolve features as clippy's `--all-targets` does,
+/// so that the dependencies which clippy has checked are not checked again.
 fn documentation() -> Result<()> {
-    let doc = ["doc", "--workspace", "--no-deps", "--locked", "--lib", "--bins", "--examples"];
-    run_command(cargo(doc).env("RUSTDOCFLAGS", "-D warnings"))
+    let mut doc = cargo(["doc", "--workspace", "--no-deps", "--locked", "--lib", "--examples"]);
+    for program in bare_programs(&metadata()?) {
+        doc.args(["--bin", &program]);
+    }
+    run_command(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Programs of crates without a library. The documentation of the others would be written over their library's.
+fn bare_programs(metadata: &Value) -> Vec<String> {
+    let targets = |package: &Value| package["targets"].as_array().cloned().unwrap_or_default();
+    let is = |target: &Value, kind: &str| {
+        target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|k| k == kind))
+    };
+    let packages = metadata["packages"].as_array().into_iter().flatten().map(targets);
+    packages
+        .filter(|targets| !targets.iter().any(|target| is(target, "lib")))
+        .flatten()
+        .filter(|target| is(target, "bin"))
+        .filter_map(|target| target["name"].as_str().map(str::to_owned))
+        .collect()
 }
 
 fn dependencies() -> Result<()> {
@@ -127,4 +146,16 @@ fn cargo_deny() -> Result<PathBuf> {
     .context("cannot build cargo-deny")?;
     std::fs::remove_dir_all(&build).with_context(|| format!("cannot remove {}", build.display()))?;
     Ok(ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_covers_programs_that_have_no_library() {
+        let programs = bare_programs(&metadata().unwrap());
+        assert!(programs.iter().any(|name| name == "xtask"), "{programs:?}");
+        assert!(!programs.iter().any(|name| name == "om-manager"), "{programs:?}");
+    }
 }
