@@ -45,8 +45,8 @@ pub enum Input {
     Resign,
 }
 
-/// What to do about it. At most one question to the office is under way: a new one, [`Output::Abandon`] and
-/// [`Output::End`] each drop the one before.
+/// What to do about it. At most one question to the office is under way; [`Output::Abandon`] and [`Output::End`]
+/// drop it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Ask the office for a term.

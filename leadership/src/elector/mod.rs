@@ -7,6 +7,7 @@
 //! * What has run out by `now` is ended before the input is looked at: a replica that slept for an hour first learns
 //!   that its reign is over.
 //! * `Unknown` is held for the renew deadline, not longer; nothing new is claimed under it.
+//! * Who overslept does not act on what was seen before: the detector slept too.
 //! * Asking again is paced. Two replicas that are both told to lead fence each other ever more slowly.
 
 mod backoff;
@@ -113,9 +114,13 @@ impl Elector {
     /// Takes one input at `now` (the campaign's clock, read before whatever the outputs ask for is begun) and says
     /// what to do, in order. A `now` before an earlier one counts as that one.
     pub fn step(&mut self, now: Duration, input: Input) -> Vec<Output> {
+        let overslept = self.wake_at().is_some_and(|at| now >= at.saturating_add(self.timing.retry()));
         self.now = self.now.max(now);
         let mut out = Vec::new();
         self.expire(&mut out);
+        if overslept && !matches!(input, Input::Detected(_)) {
+            self.distrust_what_was_seen();
+        }
         match input {
             Input::Detected(seen) => self.detected(seen, &mut out),
             Input::ClaimGranted { term, asked_at } => self.granted(term, asked_at, &mut out),
@@ -173,6 +178,7 @@ impl Elector {
         {
             let error = reign.last_error.clone();
             self.let_go(Lost::Unconfirmed { within: self.timing.renew_deadline(), error }, out);
+            self.distrust_what_was_seen();
         }
         if self.held_until.is_some_and(|until| now >= until) {
             self.held_until = None;
@@ -203,6 +209,15 @@ impl Elector {
         }
     }
 
+    /// This replica was stopped, or asleep, and so was its detector: the detector gets the time to look again before a
+    /// claim fences whoever was named meanwhile.
+    fn distrust_what_was_seen(&mut self) {
+        let looked_again = self.now.saturating_add(self.timing.retry());
+        if let Phase::Resting { until, .. } = &mut self.phase {
+            *until = looked_again.max(*until);
+        }
+    }
+
     fn detected(&mut self, seen: Leadership, out: &mut Vec<Output>) {
         let now = self.now;
         match &seen {
@@ -217,6 +232,7 @@ impl Elector {
                     self.unavailable.reset();
                     if let Phase::Resting { until, firm: false } = &mut self.phase {
                         *until = now;
+                        self.trouble = None;
                     }
                 }
             }
@@ -295,10 +311,10 @@ impl Elector {
             return;
         }
         let Phase::Holding(reign) = &mut self.phase else { return };
+        reign.confirm = Confirm::Due(asked_at.saturating_add(self.timing.retry()).max(self.now));
         let lost = match &error {
             OfficeError::Unavailable(why) => {
                 reign.last_error = Some(why.clone());
-                reign.confirm = Confirm::Due(asked_at.saturating_add(self.timing.retry()).max(self.now));
                 return;
             }
             OfficeError::Fenced(why) => {
@@ -330,7 +346,10 @@ impl Elector {
                 self.trouble = Some(why.to_string());
                 out.push(Output::End { term, why });
             }
-            Phase::Claiming { .. } | Phase::Holding(_) => out.push(Output::Abandon),
+            Phase::Claiming { .. } | Phase::Holding(Reign { confirm: Confirm::Asked { .. }, .. }) => {
+                out.push(Output::Abandon);
+            }
+            Phase::Holding(_) => {}
         }
     }
 
