@@ -164,7 +164,10 @@ impl Cluster {
         for log in logs {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
-            println!("\n{}", say::dim(&format!("the last of {}:", log.display())));
+            let name = log.file_name().unwrap_or_default().to_string_lossy();
+            if !lines.is_empty() {
+                println!("\n{}", say::dim(&format!("{name} said at last:")));
+            }
             for line in &lines[lines.len().saturating_sub(15)..] {
                 println!("{line}");
             }

@@ -9,6 +9,7 @@ mod prober;
 mod processes;
 mod story;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -25,13 +26,21 @@ pub(crate) struct Args {
     /// Leave everything running at the end, to play with it
     #[arg(long)]
     keep: bool,
+    /// Show the programs in this directory, instead of building them
+    #[arg(long, value_name = "DIR")]
+    programs: Option<PathBuf>,
 }
 
 /// The command. Fails if anything that it promises to show was not true.
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure()?;
-    run_command(&mut cargo(PROGRAMS))?;
-    let programs = target_dir()?.join("debug");
+    let programs = match &args.programs {
+        Some(dir) => dir.canonicalize().with_context(|| format!("cannot find {}", dir.display()))?,
+        None => {
+            run_command(&mut cargo(PROGRAMS))?;
+            target_dir()?.join("debug")
+        }
+    };
 
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
@@ -40,9 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let begun = clock::now();
     let mut cluster = Cluster::new(&programs, interrupted)?;
     let told = story::tell(&mut cluster).and_then(|mut checks| {
-        if args.keep {
-            cluster.keep();
-        } else {
+        if !args.keep {
             story::end(&mut cluster, &mut checks)?;
         }
         Ok(checks)
@@ -52,6 +59,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Err(error) => {
             cluster.show_logs();
             cluster.sweep();
+            println!("{}", say::dim("everything that ran here was stopped and removed"));
             return Err(error);
         }
     };
@@ -61,6 +69,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("   {} {what}", if *held { say::green("✓") } else { say::red("✗") });
     }
     println!("   {}", say::dim(&format!("in {}", clock::show(clock::now().saturating_sub(begun)))));
+    if args.keep {
+        cluster.keep();
+    }
     if checks.iter().any(|(_, held)| !held) {
         bail!("not everything held");
     }
