@@ -38,7 +38,8 @@ fn judge(manifest: &Table) -> Vec<String> {
     for table in tables {
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             for (name, dependency) in table.get(section).and_then(Value::as_table).into_iter().flatten() {
-                if !inherits(Some(dependency)) {
+                let itself = package.get("name").and_then(Value::as_str) == Some(name);
+                if !inherits(Some(dependency)) && !itself {
                     broken.push(format!(
                         "{section}.{name}: its version belongs into the table of the root Cargo.toml"
                     ));
@@ -71,6 +72,8 @@ mod tests {
         tokio = { workspace = true, features = ["test-util"] }
         [target.'cfg(unix)'.dependencies]
         rustix.workspace = true
+        [dev-dependencies]
+        om-good = { path = ".", features = ["testing"] }
         [lints]
         workspace = true
     "#;
