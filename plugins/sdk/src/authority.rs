@@ -20,13 +20,16 @@ pub(crate) struct Authority {
     /// When it runs out; `None` until the first renewal.
     deadline: Mutex<Option<Duration>>,
     ended: OnceLock<String>,
+    /// Cancelled at the first renewal, and at the end.
+    decided: CancellationToken,
     over: CancellationToken,
 }
 
 impl Authority {
     pub(crate) fn new(term: u64, clock: Clock) -> Self {
         let (deadline, ended) = (Mutex::new(None), OnceLock::new());
-        Self { term, clock, deadline, ended, over: CancellationToken::new() }
+        let (decided, over) = (CancellationToken::new(), CancellationToken::new());
+        Self { term, clock, deadline, ended, decided, over }
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -64,12 +67,20 @@ impl Authority {
         if deadline.is_none_or(|earlier| earlier < until) {
             *deadline = Some(until);
         }
+        drop(deadline);
+        self.decided.cancel();
+    }
+
+    /// Returns when it was confirmed for the first time, or has ended.
+    pub(crate) async fn decided(&self) {
+        self.decided.cancelled().await;
     }
 
     /// Ends it for good. The first reason given stays.
     pub(crate) fn end(&self, why: impl Into<String>) {
         let _ = self.ended.set(why.into());
         self.over.cancel();
+        self.decided.cancel();
     }
 
     pub(crate) fn why_ended(&self) -> String {

@@ -17,6 +17,8 @@ use crate::{Declared, Service, steer};
 
 /// A plan has no effects and must be quick.
 const PLAN_BOUND: Duration = Duration::from_secs(10);
+/// How long a commit waits for the first renewal of its session.
+const CONFIRMATION_BOUND: Duration = Duration::from_secs(1);
 /// How long a call waits for a service to be torn down before it answers that this goes on.
 const DESTROY_BOUND: Duration = Duration::from_secs(2);
 
@@ -32,6 +34,7 @@ impl Shell {
             let current = current.map(|current| readable(current, 0));
             self.plan(declared, current).await?
         } else {
+            self.first_confirmation(&caller).await;
             self.declare(&caller, declared, state)?
         };
         Ok(Response::new(answer))
@@ -181,6 +184,7 @@ impl Shell {
     ) -> Result<Response<v1::DestroyResponse>, Status> {
         let caller = self.admit(&request)?;
         let request = request.into_inner();
+        self.first_confirmation(&caller).await;
         let session = self.authorize(&caller, "destroy")?;
         let (record, running) = self.tear_down(&session, request)?;
         // Who asks again while it runs wants to know, not to wait.
