@@ -1,1 +1,45 @@
 //! Tests of the real programs, together.
+//!
+//! A [`Bed`] is one machine's worth of OpenManage in a temporary directory: it starts the programs as processes,
+//! freezes and kills them, asks `om` and gRPC, and leaves nothing behind. What programs *say* is never enough here:
+//! the member program and the plugin of this package write [records](record) of what they did and when, and the
+//! tests read the promises off those.
+//!
+//! The programs are those of the workspace, found beside the tests: `cargo build --workspace --bins` makes them.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's harness fails by panicking, with a reason"
+)]
+
+mod ask;
+mod bed;
+mod http;
+mod output;
+mod part;
+mod port;
+mod procfs;
+mod program;
+mod random;
+pub mod record;
+mod replicas;
+mod rpc;
+mod specs;
+mod wait;
+
+pub use bed::Bed;
+pub use om_api::Reason;
+
+/// The authority deadline of a manager in `os` mode as it comes: how long a plugin may go on steering after the last
+/// sign of life of its leader.
+pub const AUTHORITY: std::time::Duration = std::time::Duration::from_secs(2);
+
+pub use http::http;
+pub use output::{Output, Refusal};
+pub use part::{measured, part};
+pub use port::free_ports;
+pub use program::Program;
+pub use random::Random;
+pub use rpc::{Client, Failure, Following};
+pub use specs::{Spec, process, recorded};
+pub use wait::{SOON, wait_for, wait_until};

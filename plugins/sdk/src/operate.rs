@@ -40,6 +40,14 @@ impl Shell {
         Ok(Response::new(answer))
     }
 
+    /// A leader that has just attended commits at once, and its first renewal travels beside the call: waits for it.
+    async fn first_confirmation(&self, caller: &Caller) {
+        if let Ok(session) = self.attended_by(caller, "commit") {
+            // Whether it came is looked at next.
+            let _ = tokio::time::timeout(CONFIRMATION_BOUND, session.authority.decided()).await;
+        }
+    }
+
     async fn plan(&self, wanted: Declared, current: Option<Declared>) -> Result<v1::CommitResponse, Error> {
         let planned = tokio::time::timeout(PLAN_BOUND, caught(self.plugin.plan(&wanted, current.as_ref())));
         let failed =

@@ -1,0 +1,91 @@
+//! Starting the programs, and waiting until they serve.
+
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::sync::Arc;
+
+use om_api::v1;
+
+use crate::{Bed, Client, Program, SOON, wait_for, wait_until};
+
+impl Bed {
+    /// Starts a replica in `os` mode with the bed's leader file and state directory, and waits until it serves.
+    pub fn manager(&self, name: &str, more: &[&str]) -> Arc<Program> {
+        let program = self.start(name, self.manager_command(name, more));
+        self.wait_serving(&program);
+        program
+    }
+
+    /// The command that [`Bed::manager`] runs.
+    #[must_use]
+    pub fn manager_command(&self, name: &str, more: &[&str]) -> Command {
+        let mut command = self.command("om-manager", &["os", "--name", name]);
+        command.arg("--leader-file").arg(self.leader_file()).arg("--state-dir").arg(self.state());
+        command.arg("--plugins-dir").arg(self.plugins()).args(more);
+        if !more.contains(&"--log") {
+            command.args(["--log", "5"]);
+        }
+        command
+    }
+
+    /// Starts `om-manager dev`: manager, store and process plugin in one program, under the default name.
+    pub fn dev(&self) -> Arc<Program> {
+        let mut command = self.command("om-manager", &["dev", "--name", "service", "--log", "5"]);
+        command.arg("--state-dir").arg(self.state()).arg("--plugins-dir").arg(self.plugins());
+        let program = self.start("service", command);
+        self.wait_serving(&program);
+        self.wait_leading("service");
+        program
+    }
+
+    /// Starts `om-plugin-process` under a name and waits until it serves.
+    pub fn process_plugin(&self, name: &str) -> Arc<Program> {
+        self.plugin("om-plugin-process", name)
+    }
+
+    /// Starts the recording plugin under a name and waits until it serves.
+    pub fn recording_plugin(&self, name: &str) -> Arc<Program> {
+        self.plugin("om-test-plugin", name)
+    }
+
+    fn plugin(&self, program: &str, name: &str) -> Arc<Program> {
+        let program = self.start(name, self.plugin_command(program, name));
+        self.wait_serving(&program);
+        program
+    }
+
+    /// The command that starts a plugin program under a name.
+    #[must_use]
+    pub fn plugin_command(&self, program: &str, name: &str) -> Command {
+        let mut command = self.command(program, &["--name", name, "--log", "5"]);
+        command.arg("--plugins-dir").arg(self.plugins());
+        if let Some(host) = self.host() {
+            command.args(["--host", host]);
+        }
+        command
+    }
+
+    /// Waits until a program answers on the socket that has its name.
+    ///
+    /// # Panics
+    /// If it ends, or does not answer soon.
+    #[track_caller]
+    pub fn wait_serving(&self, program: &Program) {
+        wait_until(&format!("{} to serve", program.name()), SOON, || {
+            assert!(program.is_alive(), "{} ended:\n{}", program.name(), program.log_tail());
+            UnixStream::connect(self.socket(program.name())).is_ok()
+                && Client::of(&self.socket(program.name())).handshake().is_ok()
+        });
+    }
+
+    /// Waits until a replica says that it leads; gives its term.
+    #[track_caller]
+    pub fn wait_leading(&self, name: &str) -> u64 {
+        let client = self.client(name);
+        let leading = i32::from(v1::Leadership::Leading);
+        wait_for(&format!("{name} to lead"), SOON, || {
+            let status = client.status().ok()?;
+            (status.leadership == leading).then_some(status.term)
+        })
+    }
+}
