@@ -4,7 +4,9 @@ use async_trait::async_trait;
 
 /// Grants terms and confirms them. The manager implements it on its store.
 ///
-/// Both calls may take long or never return: the campaign bounds them with its own deadlines and drops the future.
+/// Both calls may take long or never return: the campaign bounds them with its own deadlines and drops the future, at
+/// any await. What the dropped call had begun (on another thread, say) may still be going on beside the next call, and
+/// may still take effect; its answer is never used.
 #[async_trait]
 pub trait Office: Send + Sync + 'static {
     /// Claims a new term and makes this replica ready to rule under it (the state is loaded).

@@ -106,7 +106,8 @@ struct Runner {
 impl Runner {
     async fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
         let first = self.observations.borrow_and_update().clone();
-        self.step(Input::Detected(first));
+        // That it has not looked yet is no complaint.
+        self.decide(Input::Detected(first));
         loop {
             let pause = self.elector.wake_at().map(|at| at.saturating_sub((self.clock)()));
             tokio::select! {
@@ -153,6 +154,10 @@ impl Runner {
 
     fn step(&mut self, input: Input) {
         self.log_input(&input);
+        self.decide(input);
+    }
+
+    fn decide(&mut self, input: Input) {
         let now = (self.clock)();
         for output in self.elector.step(now, input) {
             self.perform(output);

@@ -12,6 +12,7 @@
 
 mod backoff;
 mod io;
+mod phase;
 
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use self::backoff::Backoff;
 pub use self::io::{Input, Lost, Output};
+use self::phase::{Confirm, Phase, Reign};
 use crate::{Leadership, OfficeError, Timing};
 
 /// How long a claim may take at first; a claim loads the state. Doubled each time it was not enough.
@@ -53,33 +55,6 @@ pub struct Elector {
     fenced: Backoff,
     unavailable: Backoff,
     refused: Backoff,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// No term. `firm`: the pause is not cut short by seeing the leadership again.
-    Resting { until: Duration, firm: bool },
-    /// A claim is under way.
-    Claiming { asked_at: Duration, give_up: Duration },
-    /// A term was granted.
-    Holding(Reign),
-}
-
-#[derive(Debug)]
-struct Reign {
-    term: u64,
-    /// When the last answer that counts was asked for.
-    confirmed_at: Duration,
-    /// `None` while the term was granted so late that it must be confirmed before it can begin.
-    begun: Option<Duration>,
-    confirm: Confirm,
-    last_error: Option<String>,
-}
-
-#[derive(Debug)]
-enum Confirm {
-    Due(Duration),
-    Asked { asked_at: Duration, give_up: Duration },
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -41,11 +41,11 @@ use crate::{Detector, Leadership};
 /// How a leader file is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileOptions {
-    /// Time between two looks when no event comes. 5 s by default.
+    /// Time between two looks when no event comes, at least 1 ms. 5 s by default.
     pub poll: Duration,
     /// How long the file must be missing or empty to be taken so. 100 ms by default.
     pub settle: Duration,
-    /// How long a look may take. 2 s by default.
+    /// How long a look may take, at least 1 ms. 2 s by default.
     pub patience: Duration,
     /// Whether to use inotify. By default, yes; without it only the poll sees changes.
     pub events: bool,
@@ -88,6 +88,9 @@ impl FileDetector {
         new_look: impl FnMut() -> (Look, Option<Arc<trail::Events>>) + Send + 'static,
     ) -> Self {
         let (seen, reader) = watch::channel(Leadership::Unknown { why: "not looked yet".to_owned() });
+        let least = Duration::from_millis(1);
+        let options =
+            FileOptions { poll: options.poll.max(least), patience: options.patience.max(least), ..options };
         let watcher = Watcher { checked: path.display().to_string(), name, options, seen, void_since: None };
         let mut task = JoinSet::new();
         task.spawn(watcher.run(new_look));

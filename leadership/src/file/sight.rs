@@ -155,6 +155,11 @@ mod tests {
         assert!(latin.contains("latin") && latin.contains("not UTF-8"), "{latin}");
         std::fs::write(at("long"), vec![b'x'; 1 << 20]).unwrap();
         assert!(why(&at("long")).contains("more than 4096 bytes"));
+        // Its first page is not mapped: reading it is a real I/O error.
+        assert!(
+            why(Path::new("/proc/self/mem"))
+                .contains("Input/output error (os error 5); check the file system")
+        );
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         assert!(why(&at("socket")).contains("is a socket"));
     }

@@ -1,0 +1,30 @@
+//! How far a replica is on its way to a term.
+
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// No term. `firm`: the pause is not cut short by seeing the leadership again.
+    Resting { until: Duration, firm: bool },
+    /// A claim is under way.
+    Claiming { asked_at: Duration, give_up: Duration },
+    /// A term was granted.
+    Holding(Reign),
+}
+
+#[derive(Debug)]
+pub(super) struct Reign {
+    pub(super) term: u64,
+    /// When the last answer that counts was asked for.
+    pub(super) confirmed_at: Duration,
+    /// `None` while the term was granted so late that it must be confirmed before it can begin.
+    pub(super) begun: Option<Duration>,
+    pub(super) confirm: Confirm,
+    pub(super) last_error: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) enum Confirm {
+    Due(Duration),
+    Asked { asked_at: Duration, give_up: Duration },
+}
