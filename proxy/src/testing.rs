@@ -170,7 +170,7 @@ pub(crate) struct TestPlugin {
     pub(crate) handshake: v1::HandshakeResponse,
     /// The metadata of every Describe and Run.
     pub(crate) seen: Arc<Mutex<Vec<HeaderMap>>>,
-    /// Streams that were begun and are not over.
+    /// Runs and waits that were begun and are not over.
     pub(crate) streams: watch::Sender<usize>,
     /// Messages that streams have handed out.
     pub(crate) sent: watch::Sender<usize>,
@@ -230,16 +230,10 @@ impl ServicePlugin for TestPlugin {
         Err(Status::unimplemented("attend"))
     }
 
-    /// Never answers a dry run.
     async fn commit(
         &self,
-        request: tonic::Request<v1::CommitRequest>,
+        _: tonic::Request<v1::CommitRequest>,
     ) -> Result<tonic::Response<v1::CommitResponse>, Status> {
-        if request.get_ref().dry_run {
-            self.streams.send_modify(|calls| *calls += 1);
-            let _begun = Begun(self.streams.clone());
-            self.sent.subscribe().wait_for(|sent| *sent > 0).await.map_err(|_| Status::internal("gone"))?;
-        }
         Ok(tonic::Response::new(v1::CommitResponse {
             name: self.handshake.name.clone(),
             ..Default::default()
@@ -260,15 +254,17 @@ impl ServicePlugin for TestPlugin {
         Ok(tonic::Response::new(Default::default()))
     }
 
-    /// Says which plugin answers, and for what.
+    /// Says which plugin answers, and for what; asked about `wait`, not before anything was `sent`.
     async fn describe(
         &self,
         request: tonic::Request<v1::DescribeRequest>,
     ) -> Result<tonic::Response<v1::DescribeResponse>, Status> {
         self.saw(&request);
         let name = request.into_inner().name;
-        if name == "hang" {
-            std::future::pending::<()>().await;
+        if name == "wait" {
+            self.streams.send_modify(|calls| *calls += 1);
+            let _begun = Begun(self.streams.clone());
+            self.sent.subscribe().wait_for(|sent| *sent > 0).await.map_err(|_| Status::internal("gone"))?;
         }
         let kind = self.handshake.name.clone();
         let message = self.handshake.instance.clone();
