@@ -57,7 +57,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(crate) fn kill(self) {}
+    /// Returns when every socket of it is closed.
+    pub(crate) fn kill(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            std::thread::spawn(move || runtime.shutdown_timeout(LONG)).join().unwrap();
+        }
+    }
 
     pub(crate) fn upstream(&self) -> Upstream {
         Upstream::new(&self.path)

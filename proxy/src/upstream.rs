@@ -326,6 +326,10 @@ fn explain(socket: &Path, cause: hyper::Error) -> Status {
         why = format!("{why}: {cause}");
         source = cause.source();
     }
+    // tonic calls a connection that ended before the call was sent "cancelled"; the caller cancelled nothing.
+    if cause.is_canceled() {
+        return unavailable(socket, "was lost", &why);
+    }
     match Status::from_error(Box::new(cause)).code() {
         code @ (Code::Cancelled | Code::ResourceExhausted | Code::PermissionDenied) => {
             Status::new(code, format!("the plugin at {} broke the call off: {why}", socket.display()))
@@ -333,3 +337,6 @@ fn explain(socket: &Path, cause: hyper::Error) -> Status {
         _ => unavailable(socket, "was lost", &why),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,12 +158,6 @@ async fn a_restarted_plugin_is_reached_by_the_next_call() {
     assert_eq!(describer(&proxy, "web").await.unwrap(), "p");
     let path = backend.path.clone();
     backend.kill();
-    soon("the socket to go", async {
-        while path.exists() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
     assert_eq!(reason(&describer(&proxy, "web").await.unwrap_err()), Reason::PluginUnavailable);
     let _again = serve_plugin(&path, TestPlugin::named("p").instance("second"));
     let answer = soon("the answer", client(&proxy).describe(describe("web"))).await.unwrap().into_inner();
