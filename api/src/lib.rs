@@ -1,8 +1,8 @@
 //! The wire of OpenManage.
 //!
 //! Everything that two programs of OpenManage must agree on, and nothing else: the gRPC messages and services
-//! ([`v1`]), the [reasons](error::Reason) of errors, the [metadata](metadata) that calls carry, the
-//! [places](places) where sockets are found, how a [socket](socket) is bound, the [snapshot] file, and the one
+//! ([`v1`]), the [reasons](error::Reason) of errors, the [metadata] that calls carry, the
+//! [places] where sockets are found, how a [socket] is bound, the [snapshot] file, and the one
 //! [clock] that deadlines are read from.
 
 pub mod clock;

@@ -125,3 +125,37 @@ async fn a_cut_ends_the_plugins_side_though_the_client_goes_on_sending() {
     soon("the plugin's side to end", over.wait_for(|over| *over)).await.unwrap();
     drop(send);
 }
+
+#[tokio::test]
+async fn clients_that_give_up_in_crowds_cost_the_others_nothing() {
+    let place = Place::new();
+    let plugin = TestPlugin::named("p");
+    let backend = serve_plugin(&place.path("p"), plugin.clone());
+    let upstream = backend.upstream();
+    let number = upstream.connect().await.unwrap();
+    let link = upstream.link();
+    let proxy = serve_proxy(&place.path("m"), &Drain::new(), move |_| Route::Local(passage(&upstream)));
+    let mut steady = soon("run", client(&proxy).run(run_request("follow", 0, 0))).await.unwrap().into_inner();
+    for _ in 0..20 {
+        let client = client(&proxy);
+        let crowd: Vec<_> = (0..100)
+            .map(|_| {
+                let mut client = client.clone();
+                Box::pin(async move { client.describe(describe("wait")).await })
+            })
+            .collect();
+        let mut crowd = futures_util::future::select_all(crowd);
+        soon("the crowd to be seen", async {
+            tokio::select! {
+                (answer, ..) = &mut crowd => panic!("answered: {answer:?}"),
+                _ = async { plugin.streams.subscribe().wait_for(|open| *open > 1).await.map(|_| ()) } => {}
+            }
+        })
+        .await;
+        drop(crowd);
+    }
+    assert_eq!(describer(&proxy, "web").await.unwrap(), "p");
+    assert_eq!(*link.borrow(), crate::Link::Up(number), "the connection was broken");
+    let still = tokio::time::timeout(std::time::Duration::from_millis(10), steady.message()).await;
+    assert!(still.is_err(), "the steady stream ended: {still:?}");
+}
