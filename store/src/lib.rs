@@ -17,6 +17,10 @@
 mod change;
 mod claim;
 mod error;
+pub mod file;
+pub mod memory;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod view;
 
 pub use change::{Change, Entry, Expect, Op, Precondition, Revision};

@@ -105,6 +105,22 @@ impl View {
         *self.write() = Image { revision, records };
     }
 
+    /// The last write of a key.
+    pub(crate) fn modified(&self, key: &str) -> Option<Revision> {
+        self.read().records.get(key).map(|record| record.modified)
+    }
+
+    /// Everything, for a snapshot. The values share their memory with the view.
+    pub(crate) fn parts(&self) -> (Revision, BTreeMap<Arc<str>, Record>) {
+        let image = self.read();
+        (image.revision, image.records.clone())
+    }
+
+    pub(crate) fn into_parts(self) -> (Revision, BTreeMap<Arc<str>, Record>) {
+        let image = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        (image.revision, image.records)
+    }
+
     // A panic while the lock is held leaves the image whole: each change of it is a single insert or remove, and the
     // revision is set last.
     fn read(&self) -> RwLockReadGuard<'_, Image> {

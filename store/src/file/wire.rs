@@ -1,0 +1,172 @@
+//! What the files hold, as messages.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{Candidate, Claim, Entry, Op, Term};
+
+/// Content of `format`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Format {
+    #[prost(string, tag = "1")]
+    pub(crate) cluster: String,
+}
+
+/// Content of `claim-<term>`, and with the same meaning of its fields of `release-<term>`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ClaimFile {
+    #[prost(string, tag = "1")]
+    pub(crate) cluster: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) term: u64,
+    /// Made for this claim alone: tells a file from another one that got its name later.
+    #[prost(string, tag = "3")]
+    pub(crate) nonce: String,
+    #[prost(string, tag = "4")]
+    pub(crate) name: String,
+    #[prost(string, tag = "5")]
+    pub(crate) endpoint: String,
+    #[prost(uint64, tag = "6")]
+    pub(crate) authority_ms: u64,
+    #[prost(int64, tag = "7")]
+    pub(crate) time_unix_ms: i64,
+}
+
+impl ClaimFile {
+    pub(crate) fn into_claim(self, released: bool) -> Claim {
+        Claim {
+            term: Term(self.term),
+            candidate: Candidate {
+                name: self.name,
+                endpoint: self.endpoint,
+                authority_ms: self.authority_ms,
+            },
+            released,
+            time_unix_ms: self.time_unix_ms,
+        }
+    }
+}
+
+/// Head of a journal file.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct SegmentHeader {
+    #[prost(string, tag = "1")]
+    pub(crate) cluster: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) term: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) seq: u64,
+    /// The revision before its first entry.
+    #[prost(uint64, tag = "4")]
+    pub(crate) base: u64,
+    #[prost(message, optional, tag = "5")]
+    pub(crate) previous: Option<Seal>,
+    #[prost(message, optional, tag = "6")]
+    pub(crate) snapshot: Option<SnapshotRef>,
+}
+
+/// Up to where the file before counts.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct Seal {
+    #[prost(uint64, tag = "1")]
+    pub(crate) term: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) seq: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) length: u64,
+}
+
+/// The snapshot that a chain starts from.
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(crate) struct SnapshotRef {
+    #[prost(uint64, tag = "1")]
+    pub(crate) term: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) revision: u64,
+}
+
+/// Head of a snapshot file.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct SnapshotHeader {
+    #[prost(string, tag = "1")]
+    pub(crate) cluster: String,
+    #[prost(uint64, tag = "2")]
+    pub(crate) term: u64,
+    #[prost(uint64, tag = "3")]
+    pub(crate) revision: u64,
+    #[prost(uint64, tag = "4")]
+    pub(crate) count: u64,
+}
+
+/// One key in a snapshot.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct SnapshotRecord {
+    #[prost(string, tag = "1")]
+    pub(crate) key: String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(crate) value: Bytes,
+    #[prost(uint64, tag = "3")]
+    pub(crate) modified: u64,
+}
+
+/// The entries that were made durable together: one frame of the journal.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Batch {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) entries: Vec<EntryRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct EntryRecord {
+    #[prost(uint64, tag = "1")]
+    pub(crate) revision: u64,
+    #[prost(uint64, tag = "2")]
+    pub(crate) term: u64,
+    #[prost(int64, tag = "3")]
+    pub(crate) time_unix_ms: i64,
+    #[prost(message, repeated, tag = "4")]
+    pub(crate) ops: Vec<OpRecord>,
+}
+
+/// A put, or without a value a delete.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct OpRecord {
+    #[prost(string, tag = "1")]
+    pub(crate) key: String,
+    #[prost(bytes = "bytes", optional, tag = "2")]
+    pub(crate) value: Option<Bytes>,
+}
+
+impl From<&Entry> for EntryRecord {
+    fn from(entry: &Entry) -> Self {
+        let ops = entry.ops.iter().map(|op| match op {
+            Op::Put { key, value } => OpRecord { key: key.to_string(), value: Some(value.clone()) },
+            Op::Delete { key } => OpRecord { key: key.to_string(), value: None },
+        });
+        Self {
+            revision: entry.revision,
+            term: entry.term,
+            time_unix_ms: entry.time_unix_ms,
+            ops: ops.collect(),
+        }
+    }
+}
+
+impl From<EntryRecord> for Entry {
+    fn from(record: EntryRecord) -> Self {
+        let ops = record.ops.into_iter().map(|op| {
+            let key: Arc<str> = op.key.into();
+            match op.value {
+                Some(value) => Op::Put { key, value },
+                None => Op::Delete { key },
+            }
+        });
+        Self {
+            revision: record.revision,
+            term: record.term,
+            time_unix_ms: record.time_unix_ms,
+            ops: ops.collect(),
+        }
+    }
+}
