@@ -1,0 +1,78 @@
+//! What each command does: one file for a group.
+
+mod commit;
+mod follow;
+mod inspect;
+mod manager;
+mod remove;
+mod run;
+mod snapshot;
+mod watch;
+
+use clap::CommandFactory as _;
+
+use crate::args::{Cli, Command};
+use crate::config::Settings;
+use crate::connect::Client;
+use crate::deadline::Deadline;
+use crate::failure::Result;
+use crate::output::{self, Out};
+
+/// What all commands share.
+#[derive(Debug)]
+struct Context {
+    settings: Settings,
+    out: Out,
+    client: Client,
+}
+
+impl Context {
+    /// From here on only `--timeout`, if it was given, ends the command: it follows what has no end of its own.
+    fn follows(&mut self) {
+        if !self.settings.timeout_given {
+            self.client.deadline = Deadline::never();
+        }
+    }
+}
+
+/// Runs a command.
+pub(crate) async fn run(command: Command, settings: Settings) -> Result<()> {
+    let out = Out::new(settings.output);
+    let client = Client::new(&settings, if out.is_for_people() { waiting } else { |_| () });
+    let context = Context { settings, out, client };
+    match command {
+        Command::Commit(args) => commit::run(context, args).await,
+        Command::Free(args) => remove::free(context, args).await,
+        Command::Destroy(args) => remove::destroy(context, args).await,
+        Command::Ls(args) => inspect::ls(context, args).await,
+        Command::Get { service } => inspect::get(context, service).await,
+        Command::Describe { service } => inspect::describe(context, service).await,
+        Command::Watch(args) => watch::run(context, args).await,
+        Command::Run(args) => run::run(context, args).await,
+        Command::Operations { service } => run::operations(context, service).await,
+        Command::Plugins => manager::plugins(context).await,
+        Command::Status => manager::status(context).await,
+        Command::History { service } => manager::history(context, service).await,
+        Command::Snapshot(what) => snapshot::run(context, what).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "om", &mut script);
+            output::write(&script)
+        }
+        Command::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            context.out.show(
+                &[("version", version)].into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+                |_| format!("om {version}\n"),
+            )
+        }
+    }
+}
+
+/// A handover is a pause, not an error; but a person wants to know why nothing happens.
+fn waiting(why: &str) {
+    use std::io::IsTerminal as _;
+    if std::io::stderr().is_terminal() {
+        output::note(&format!("waiting for a leader: {why}"));
+    }
+}

@@ -1,0 +1,155 @@
+//! Where every option comes from: flags beat environment, environment beats the file, the file beats defaults.
+//!
+//! The one place of the client that reads the environment.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use om_api::places;
+use om_api::socket::Address;
+use serde::Deserialize;
+
+use crate::args::{Format, Global};
+use crate::deadline::parse_timeout;
+use crate::failure::{Failure, Result};
+
+/// The manager that is asked when nobody says which.
+pub(crate) const DEFAULT_NAME: &str = "service";
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The options of every command, resolved.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Whom to ask.
+    pub(crate) target: Target,
+    /// How to print; `None`: nobody said.
+    pub(crate) output: Option<Format>,
+    /// For everything that ends by itself.
+    pub(crate) timeout: Duration,
+    /// Whether `--timeout` was given as a flag: then it ends streams too.
+    pub(crate) timeout_given: bool,
+    /// Whether to go to the leader when a follower answers.
+    pub(crate) redirect: bool,
+}
+
+/// Whom to ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Given as a URL.
+    Endpoint(Address),
+    /// A socket in a directory.
+    Named {
+        /// The manager's name.
+        name: String,
+        /// The plugins directory.
+        directory: PathBuf,
+    },
+}
+
+/// What a file may say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct File {
+    name: Option<String>,
+    endpoint: Option<String>,
+    output: Option<Format>,
+    timeout: Option<String>,
+    #[serde(alias = "no_redirect")]
+    no_redirect: Option<bool>,
+    #[serde(alias = "plugins_dir")]
+    plugins_dir: Option<PathBuf>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place of the client that reads the environment")]
+fn variable(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?;
+    Some(value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
+}
+
+/// Whether the environment asks for no colours (no-color.org), or the terminal has none.
+pub(crate) fn colours_unwanted() -> bool {
+    variable("NO_COLOR").is_some() || variable("TERM").as_deref() == Some("dumb")
+}
+
+/// What `OM_OUTPUT` says: to print an error before the command line is understood.
+pub(crate) fn output_of_environment() -> Option<Format> {
+    variable("OM_OUTPUT").and_then(|text| format(&text))
+}
+
+fn format(text: &str) -> Option<Format> {
+    <Format as clap::ValueEnum>::from_str(text, false).ok()
+}
+
+/// Resolves the options.
+pub(crate) fn resolve(flags: &Global) -> Result<Settings> {
+    let file = match flags.config.clone().or_else(|| variable("OM_CONFIG").map(PathBuf::from)) {
+        Some(path) => read(&path)?,
+        None => File::default(),
+    };
+    let output = match (flags.output, variable("OM_OUTPUT")) {
+        (Some(given), _) => Some(given),
+        (None, Some(text)) => Some(format(&text).ok_or_else(|| {
+            Failure::usage(format!("OM_OUTPUT={text} is no output format")).hint("table, json or yaml")
+        })?),
+        (None, None) => file.output,
+    };
+    let timeout = match (&flags.timeout, variable("OM_TIMEOUT"), file.timeout) {
+        (Some(text), _, _) => parse_timeout(text)?,
+        (None, Some(text), _) => parse_timeout(&text).map_err(|failure| failure.about("OM_TIMEOUT"))?,
+        (None, None, Some(text)) => parse_timeout(&text)?,
+        (None, None, None) => DEFAULT_TIMEOUT,
+    };
+    let no_redirect = flags.no_redirect
+        || variable("OM_NO_REDIRECT").map(|text| text != "0" && text != "false").or(file.no_redirect)
+            == Some(true);
+
+    // Name and endpoint say the same thing: whichever stands at the stronger place wins.
+    let at = |name: Option<String>, endpoint: Option<String>| match (endpoint, name) {
+        (Some(url), _) => Some(Whom::Endpoint(url)),
+        (None, Some(name)) => Some(Whom::Name(name)),
+        (None, None) => None,
+    };
+    let whom = at(flags.name.clone(), flags.endpoint.clone())
+        .or_else(|| at(variable("OM_NAME"), variable("OM_ENDPOINT")))
+        .or_else(|| at(file.name, file.endpoint))
+        .unwrap_or_else(|| Whom::Name(DEFAULT_NAME.to_owned()));
+    let target = match whom {
+        Whom::Endpoint(url) => {
+            Target::Endpoint(url.parse::<Address>().map_err(|cause| Failure::usage(cause.to_string()))?)
+        }
+        Whom::Name(name) => {
+            om_api::names::check_socket(&name).map_err(Failure::usage)?;
+            let said = flags.plugins_dir.clone().or_else(|| variable("OM_PLUGINS_DIR").map(PathBuf::from));
+            let directory = match said.or(file.plugins_dir) {
+                Some(directory) => std::path::absolute(directory)
+                    .map_err(|cause| Failure::usage(format!("the plugins directory: {cause}")))?,
+                None => places::plugins_dir(&places::Env::from_process()).map_err(Failure::usage)?,
+            };
+            Target::Named { name, directory }
+        }
+    };
+    Ok(Settings { target, output, timeout, timeout_given: flags.timeout.is_some(), redirect: !no_redirect })
+}
+
+enum Whom {
+    Endpoint(String),
+    Name(String),
+}
+
+fn read(path: &Path) -> Result<File> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| Failure::usage(format!("cannot read the configuration {shown}: {cause}")))?;
+    toml::from_str(&text).map_err(|cause| {
+        let (line, column) = cause.span().map_or((1, 1), |span| position(&text, span.start));
+        Failure::usage(format!("{shown}:{line}:{column}: {}", cause.message()))
+            .hint("it may have: name, endpoint, output, timeout, no-redirect, plugins-dir")
+    })
+}
+
+/// Line and column, from 1, of a byte.
+fn position(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
