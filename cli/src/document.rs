@@ -5,8 +5,6 @@
 
 mod node;
 mod read;
-#[cfg(test)]
-mod tests;
 mod visit;
 
 pub(crate) use node::Node;

@@ -97,10 +97,10 @@ impl<'de> Visitor<'de> for TopSeed<'_> {
         while let Some(key) = access.next_key_seed(Key { seen: &mut seen, allowed: Some(&FIELDS) })? {
             match key.as_str() {
                 "name" => {
-                    name = Some(access.next_value_seed(Text { field: "name", check: Some(check_service) })?);
+                    name = Some(access.next_value_seed(Text { field: "name", check: check_service })?);
                 }
                 "kind" => {
-                    kind = Some(access.next_value_seed(Text { field: "kind", check: Some(check_kind) })?)
+                    kind = Some(access.next_value_seed(Text { field: "kind", check: check_kind })?);
                 }
                 "labels" => labels = Some(access.next_value_seed(Labels)?),
                 _ => spec = Some(access.next_value_seed(Spec { reading })?),
@@ -198,7 +198,7 @@ impl<'de> Visitor<'de> for Key<'_> {
 /// A string that is checked while its position is known.
 struct Text {
     field: &'static str,
-    check: Option<fn(&str) -> Result<(), String>>,
+    check: fn(&str) -> Result<(), String>,
 }
 
 impl<'de> DeserializeSeed<'de> for Text {
@@ -223,9 +223,7 @@ impl<'de> Visitor<'de> for Text {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
-        if let Some(check) = self.check {
-            check(text).map_err(E::custom)?;
-        }
+        (self.check)(text).map_err(E::custom)?;
         Ok(text.to_owned())
     }
 
@@ -284,7 +282,7 @@ impl<'de> Visitor<'de> for Labels {
         let mut labels = BTreeMap::new();
         let mut seen = HashSet::new();
         while let Some(key) = access.next_key_seed(Key { seen: &mut seen, allowed: None })? {
-            let value = access.next_value_seed(Text { field: "a label's value", check: None })?;
+            let value = access.next_value_seed(Text { field: "a label's value", check: |_| Ok(()) })?;
             labels.insert(key, value);
         }
         Ok(labels)

@@ -161,7 +161,7 @@ fn a_huge_file_is_not_read() {
 
 #[test]
 fn aliases_cannot_make_a_mountain_of_a_molehill() {
-    let mut text = format!("{WEB}spec:\n  a0: &a0 [{}]\n", vec!["x"; 10].join(","));
+    let mut text = format!("{WEB}spec:\n  a0: &a0 [{}]\n", ["x"; 10].join(","));
     for level in 1..10 {
         let before = vec![format!("*a{}", level - 1); 10].join(",");
         text += &format!("  a{level}: &a{level} [{before}]\n");

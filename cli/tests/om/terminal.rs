@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -37,7 +37,7 @@ impl Terminal {
         let child = command.spawn().unwrap();
         drop(command);
         drop(slave);
-        let keyboard = File::from(OwnedFd::from(master));
+        let keyboard = File::from(master);
         let mut output = keyboard.try_clone().unwrap();
         let screen = Arc::new(Mutex::new(String::new()));
         let shown = screen.clone();

@@ -100,7 +100,6 @@ impl Fake {
                 ServicePluginServer::new(served.clone()).max_decoding_message_size(om_api::MAX_MESSAGE_BYTES),
             )
             .add_service(ManagerServer::new(served).max_decoding_message_size(om_api::MAX_MESSAGE_BYTES));
-        #[expect(clippy::disallowed_methods, reason = "the runtime owns the task and ends it")]
         runtime.spawn(server.serve_with_incoming(bound));
         Self { script, socket, runtime: Some(runtime) }
     }
