@@ -1,0 +1,480 @@
+//! What a user declares: the `spec` of kind `process`, read strictly.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use om_plugin_sdk::Rejected;
+use rustix::process::Signal;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::gate::{self, Order};
+use crate::text::{self, Places, Scalar, Span};
+
+/// More members than this on one host are a slip of the pen, and their state must fit into one write of the manager.
+pub(crate) const MOST_MEMBERS: u32 = 1000;
+
+/// `spec` of kind `process`: members run as processes on this host.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Spec {
+    /// How many; members are named NAME-0, NAME-1, …
+    #[serde(default = "one")]
+    pub(crate) members: u32,
+    /// Program and arguments. `${member}`, `${index}`, `${port}`, `${dir}` and `${service}` are filled in; `$$` is a dollar.
+    pub(crate) command: Vec<String>,
+    /// Added to the environment that the plugin itself has. Values are filled in as in the command.
+    #[serde(default)]
+    pub(crate) env: BTreeMap<String, Scalar>,
+    /// Working directory: `auto` (one of its own for each member) or an absolute path, filled in as the command.
+    #[serde(default = "auto")]
+    pub(crate) dir: String,
+    /// Member i listens on `from` + i.
+    #[serde(default)]
+    pub(crate) port: Option<Port>,
+    /// How it is found out whether a member works. Without: it works if it runs.
+    #[serde(default)]
+    pub(crate) health: Option<Health>,
+    /// How long to wait before a crashed member is started again.
+    #[serde(default)]
+    pub(crate) restart: Restart,
+    /// How members are stopped.
+    #[serde(default)]
+    pub(crate) stop: Stop,
+    /// How a changed spec reaches the members.
+    #[serde(default)]
+    pub(crate) update: Update,
+}
+
+/// Ports of the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Port {
+    /// That of member 0.
+    pub(crate) from: u16,
+}
+
+/// Exactly one of `tcp`, `http` and `command`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Health {
+    /// Works if a connection to this PORT or HOST:PORT is accepted.
+    #[serde(default)]
+    pub(crate) tcp: Option<Scalar>,
+    /// Works if a GET is answered with 200 to 399.
+    #[serde(default)]
+    pub(crate) http: Option<Http>,
+    /// Works if this ends with exit code 0.
+    #[serde(default)]
+    pub(crate) command: Option<Vec<String>>,
+    /// Between two looks.
+    #[serde(default = "second")]
+    pub(crate) interval: Span,
+    /// A look that takes longer has failed.
+    #[serde(default = "two_seconds")]
+    pub(crate) timeout: Span,
+    /// So many failed looks in a row make a working member unhealthy.
+    #[serde(default = "three")]
+    pub(crate) failures: u32,
+}
+
+/// A GET.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Http {
+    /// PORT or HOST:PORT.
+    pub(crate) port: Scalar,
+    /// Begins with `/`.
+    #[serde(default = "slash")]
+    pub(crate) path: String,
+}
+
+/// The wait before a crashed member is started again doubles from `min` to `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Restart {
+    /// First wait.
+    pub(crate) min: Span,
+    /// Longest wait; a member that ran for that long (10 s at least) begins with `min` again.
+    pub(crate) max: Span,
+}
+
+/// How a member is stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Stop {
+    /// TERM, INT, QUIT, KILL, HUP, USR1 or USR2.
+    pub(crate) signal: String,
+    /// Then KILL, to all that is left of it.
+    pub(crate) timeout: Span,
+}
+
+/// How a changed spec reaches the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Update {
+    /// So many members at a time.
+    pub(crate) max_unavailable: u32,
+    /// A new member that is not healthy by then stops the update.
+    pub(crate) health_timeout: Span,
+}
+
+impl Default for Restart {
+    fn default() -> Self {
+        Self { min: Span::ms(100), max: Span::ms(10_000) }
+    }
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { signal: "TERM".to_owned(), timeout: Span::ms(10_000) }
+    }
+}
+
+impl Default for Update {
+    fn default() -> Self {
+        Self { max_unavailable: 1, health_timeout: Span::ms(60_000) }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+fn three() -> u32 {
+    3
+}
+fn auto() -> String {
+    "auto".to_owned()
+}
+fn slash() -> String {
+    "/".to_owned()
+}
+fn second() -> Span {
+    Span::ms(1000)
+}
+fn two_seconds() -> Span {
+    Span::ms(2000)
+}
+
+impl Stop {
+    /// The signal; checked when the spec was read.
+    pub(crate) fn signal(&self) -> Signal {
+        text::signal(&self.signal).unwrap_or(Signal::TERM)
+    }
+}
+
+/// What a member is started with, before placeholders are filled in. A member whose template is not the declared one is
+/// replaced; how its health is looked at, how it is stopped and so on can change under it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Template {
+    command: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    env: BTreeMap<String, String>,
+    dir: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+}
+
+/// A template for one member.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch {
+    /// For the gate; without the environment that marks it.
+    pub(crate) order: Order,
+    /// Where the member listens.
+    pub(crate) port: Option<u16>,
+    /// Whether the directory is the plugin's own and to be made.
+    pub(crate) own_dir: bool,
+}
+
+/// A check of one member's health, filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Probe {
+    /// Connect.
+    Tcp(String),
+    /// GET the path.
+    Http(String, String),
+    /// Run in the member's directory and environment.
+    Command(Order),
+}
+
+/// What is wrong with a spec: the path of the field within it, and why.
+type Wrong = (String, String);
+
+/// Reads and checks a spec.
+pub(crate) fn read(service: &str, json: &[u8]) -> Result<Spec, Rejected> {
+    let spec: Spec = om_plugin_sdk::spec::parse(json)?;
+    check(&spec, service).map_err(|(field, message)| {
+        let message = format!("spec.{field}: {message}");
+        Rejected::field(format!("spec.{field}"), message)
+    })?;
+    Ok(spec)
+}
+
+fn check(spec: &Spec, service: &str) -> Result<(), Wrong> {
+    let wrong = |field: &str, message: String| Err((field.to_owned(), message));
+    if spec.members > MOST_MEMBERS {
+        return wrong("members", format!("{} are more than {MOST_MEMBERS}", spec.members));
+    }
+    if spec.command.first().is_none_or(|program| program.trim().is_empty()) {
+        return wrong("command", "name a program, like [\"sleep\", \"60\"]".to_owned());
+    }
+    if let Some(Port { from }) = spec.port {
+        if from == 0 {
+            return wrong("port.from", "0 is no port that a member can be found at: 1 to 65535".to_owned());
+        }
+        let last = u32::from(from) + spec.members.saturating_sub(1);
+        if last > 65_535 {
+            return wrong("port.from", format!("{} members from {from} on end at {last}, past 65535", spec.members));
+        }
+    }
+    for name in spec.env.keys() {
+        let field = format!("env.{name}");
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return Err((field, "is no name of an environment variable".to_owned()));
+        }
+        if [gate::MARK, gate::WAITING, gate::SERVICE, gate::MEMBER].contains(&name.as_str()) {
+            return Err((field, "is set by the plugin itself".to_owned()));
+        }
+    }
+    if spec.restart.min.0.is_zero() {
+        return wrong("restart.min", "must be longer than 0".to_owned());
+    }
+    if spec.restart.max < spec.restart.min {
+        return wrong("restart.max", format!("{} is shorter than min, {}", spec.restart.max, spec.restart.min));
+    }
+    text::signal(&spec.stop.signal).or_else(|message| wrong("stop.signal", message).map(|()| Signal::TERM))?;
+    if spec.update.max_unavailable == 0 {
+        return wrong("update.max_unavailable", "with 0 no member could ever be replaced".to_owned());
+    }
+    if spec.update.health_timeout.0.is_zero() {
+        return wrong("update.health_timeout", "must be longer than 0".to_owned());
+    }
+    // The first member stands for all: what is filled in differs only in numbers.
+    spec.template().launch(service, 0, Path::new("/"))?;
+    spec.probe(&spec.template(), service, 0, Path::new("/"))?;
+    Ok(())
+}
+
+/// Name of a member.
+pub(crate) fn member_name(service: &str, index: u32) -> String {
+    format!("{service}-{index}")
+}
+
+/// Where a member's log is and, with `dir: auto`, its working directory.
+pub(crate) fn member_dir(root: &Path, service: &str, index: u32) -> PathBuf {
+    root.join(service).join(member_name(service, index))
+}
+
+impl Spec {
+    /// The ports that members listen on.
+    pub(crate) fn ports(&self) -> Option<RangeInclusive<u16>> {
+        let Port { from } = self.port.filter(|_| self.members > 0)?;
+        Some(from..=u16::try_from(u32::from(from) + self.members - 1).unwrap_or(u16::MAX))
+    }
+
+    /// What members are started with.
+    pub(crate) fn template(&self) -> Template {
+        Template {
+            command: self.command.clone(),
+            env: self.env.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
+            dir: self.dir.clone(),
+            port: self.port.map(|port| port.from),
+        }
+    }
+
+    /// How a member that runs by `template` is checked; `None` without `health`.
+    pub(crate) fn probe(&self, template: &Template, service: &str, index: u32, root: &Path) -> Result<Option<Probe>, Wrong> {
+        let Some(health) = &self.health else { return Ok(None) };
+        let wrong = |field: &str, message: &str| (format!("health{field}"), message.to_owned());
+        if health.interval.0.is_zero() {
+            return Err(wrong(".interval", "must be longer than 0"));
+        }
+        if health.timeout.0.is_zero() {
+            return Err(wrong(".timeout", "must be longer than 0"));
+        }
+        if health.failures == 0 {
+            return Err(wrong(".failures", "must be 1 or more"));
+        }
+        let member = member_name(service, index);
+        let launch = template.launch(service, index, root)?;
+        let dir = launch.order.dir.as_path();
+        let places = Places { service, member: &member, index, port: launch.port, dir: Some(dir) };
+        let fill = |field: &str, text: &str| places.fill(text).map_err(|why| wrong(field, &why));
+        match (&health.tcp, &health.http, &health.command) {
+            (Some(port), None, None) => {
+                let to = address(&fill(".tcp", &port.0)?).map_err(|why| wrong(".tcp", &why))?;
+                Ok(Some(Probe::Tcp(to)))
+            }
+            (None, Some(http), None) => {
+                let to = address(&fill(".http.port", &http.port.0)?).map_err(|why| wrong(".http.port", &why))?;
+                let path = fill(".http.path", &http.path)?;
+                if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+                    return Err(wrong(".http.path", "must begin with / and hold no blanks"));
+                }
+                Ok(Some(Probe::Http(to, path)))
+            }
+            (None, None, Some(command)) => {
+                if command.first().is_none_or(|program| program.trim().is_empty()) {
+                    return Err(wrong(".command", "name a program"));
+                }
+                let command = filled(&places, command).map_err(|(at, why)| wrong(&format!(".command[{at}]"), &why))?;
+                Ok(Some(Probe::Command(Order { command, ..launch.order })))
+            }
+            _ => Err(wrong("", "say exactly one of tcp, http and command")),
+        }
+    }
+}
+
+fn filled(places: &Places<'_>, texts: &[String]) -> Result<Vec<String>, (usize, String)> {
+    let one = |(at, text): (usize, &String)| match places.fill(text) {
+        Ok(text) if text.contains('\0') => Err((at, "holds a NUL".to_owned())),
+        Ok(text) => Ok(text),
+        Err(why) => Err((at, why)),
+    };
+    texts.iter().enumerate().map(one).collect()
+}
+
+/// PORT or HOST:PORT as HOST:PORT.
+fn address(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("127.0.0.1", text));
+    match port.parse::<u16>() {
+        Ok(1..) if !host.is_empty() => Ok(format!("{host}:{port}")),
+        _ => Err(format!("{text:?} is neither PORT nor HOST:PORT, with a port of 1 to 65535")),
+    }
+}
+
+impl Template {
+    /// A short stable name for it: FNV-1a, 64 bits, of its JSON. Stable across versions of this program, as the
+    /// standard library's hashes are not.
+    pub(crate) fn hash(&self) -> String {
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        format!("{:016x}", json.iter().fold(0xcbf2_9ce4_8422_2325, step))
+    }
+
+    /// The same for one member.
+    pub(crate) fn launch(&self, service: &str, index: u32, root: &Path) -> Result<Launch, Wrong> {
+        let member = member_name(service, index);
+        let port = match self.port.map(|from| u32::from(from) + index).map(u16::try_from) {
+            None => None,
+            Some(Ok(port)) => Some(port),
+            Some(Err(_)) => return Err(("port.from".to_owned(), format!("leaves no port to {member}"))),
+        };
+        let naming = Places { service, member: &member, index, port, dir: None };
+        let own_dir = self.dir == "auto";
+        let dir = if own_dir {
+            member_dir(root, service, index).join("work")
+        } else {
+            let dir = PathBuf::from(naming.fill(&self.dir).map_err(|why| ("dir".to_owned(), why))?);
+            if !dir.is_absolute() || self.dir.contains('\0') {
+                let why = format!("{:?} is neither auto nor an absolute path", self.dir);
+                return Err(("dir".to_owned(), why));
+            }
+            dir
+        };
+        let places = Places { dir: Some(&dir), ..naming };
+        let command = filled(&places, &self.command).map_err(|(at, why)| (format!("command[{at}]"), why))?;
+        let mut env = BTreeMap::new();
+        for (name, value) in &self.env {
+            let value = places.fill(value).map_err(|why| (format!("env.{name}"), why))?;
+            if value.contains('\0') {
+                return Err((format!("env.{name}"), "holds a NUL".to_owned()));
+            }
+            env.insert(name.clone(), value);
+        }
+        env.insert(gate::SERVICE.to_owned(), service.to_owned());
+        env.insert(gate::MEMBER.to_owned(), member);
+        Ok(Launch { order: Order { command, env, dir }, port, own_dir })
+    }
+
+    /// Which parts differ, for people.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        let parts = [
+            ("command", self.command != other.command),
+            ("environment", self.env != other.env),
+            ("directory", self.dir != other.dir),
+            ("port", self.port != other.port),
+        ];
+        parts.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(json: &str) -> Rejected {
+        read("web", json.as_bytes()).unwrap_err()
+    }
+
+    #[test]
+    fn the_spec_of_the_contract_is_read() {
+        let json = r#"{"members": 3, "command": ["python3", "-m", "http.server", "${port}"], "env": {}, "dir": "auto",
+            "port": {"from": 18080}, "health": {"tcp": "${port}"}, "restart": {"min": "100ms", "max": "10s"},
+            "stop": {"signal": "TERM", "timeout": "10s"}, "update": {"max_unavailable": 1}}"#;
+        let spec = read("web", json.as_bytes()).unwrap();
+        let launch = spec.template().launch("web", 2, Path::new("/root")).unwrap();
+        assert_eq!(launch.order.command, ["python3", "-m", "http.server", "18082"]);
+        assert_eq!(launch.order.dir, Path::new("/root/web/web-2/work"));
+        let probe = spec.probe(&spec.template(), "web", 2, Path::new("/root")).unwrap();
+        assert_eq!(probe, Some(Probe::Tcp("127.0.0.1:18082".to_owned())));
+        let short = read("web", br#"{"command": ["true"]}"#).unwrap();
+        assert_eq!((short.members, short.stop.signal()), (1, Signal::TERM));
+    }
+
+    #[test]
+    fn every_mistake_is_refused_with_its_field() {
+        let cases = [
+            (r#"{"command": []}"#, "spec.command"),
+            (r#"{"command": [" "]}"#, "spec.command"),
+            (r#"{"command": ["a"], "members": 1001}"#, "spec.members"),
+            (r#"{"command": ["a"], "members": -1}"#, "spec.members"),
+            (r#"{"command": ["a", "${nope}"]}"#, "spec.command[1]"),
+            (r#"{"command": ["a", "${port}"]}"#, "spec.command[1]"),
+            (r#"{"command": ["a"], "env": {"A": "${port}"}}"#, "spec.env.A"),
+            (r#"{"command": ["a"], "env": {"OM_INSTANCE": "x"}}"#, "spec.env.OM_INSTANCE"),
+            (r#"{"command": ["a"], "env": {"A=B": "x"}}"#, "spec.env.A=B"),
+            (r#"{"command": ["a"], "dir": "here"}"#, "spec.dir"),
+            (r#"{"command": ["a"], "dir": "/${dir}"}"#, "spec.dir"),
+            (r#"{"command": ["a"], "port": {"from": 0}}"#, "spec.port.from"),
+            (r#"{"command": ["a"], "port": {"from": 70000}}"#, "spec.port.from"),
+            (r#"{"command": ["a"], "members": 3, "port": {"from": 65534}}"#, "spec.port.from"),
+            (r#"{"command": ["a"], "health": {}}"#, "spec.health"),
+            (r#"{"command": ["a"], "health": {"tcp": 1, "command": ["b"]}}"#, "spec.health"),
+            (r#"{"command": ["a"], "health": {"tcp": "${port}"}}"#, "spec.health.tcp"),
+            (r#"{"command": ["a"], "health": {"tcp": "99999"}}"#, "spec.health.tcp"),
+            (r#"{"command": ["a"], "health": {"http": {"port": 80, "path": "x"}}}"#, "spec.health.http.path"),
+            (r#"{"command": ["a"], "health": {"tcp": 80, "interval": "soon"}}"#, "spec.health.interval"),
+            (r#"{"command": ["a"], "health": {"tcp": 80, "timeout": "0s"}}"#, "spec.health.timeout"),
+            (r#"{"command": ["a"], "health": {"tcp": 80, "failures": 0}}"#, "spec.health.failures"),
+            (r#"{"command": ["a"], "health": {"command": []}}"#, "spec.health.command"),
+            (r#"{"command": ["a"], "health": {"command": ["b", "${q}"]}}"#, "spec.health.command[1]"),
+            (r#"{"command": ["a"], "restart": {"min": "0s"}}"#, "spec.restart.min"),
+            (r#"{"command": ["a"], "restart": {"min": "2s", "max": "1s"}}"#, "spec.restart.max"),
+            (r#"{"command": ["a"], "restart": {"min": 5}}"#, "spec.restart.min"),
+            (r#"{"command": ["a"], "stop": {"signal": "SEGV"}}"#, "spec.stop.signal"),
+            (r#"{"command": ["a"], "stop": {"timeout": "1d"}}"#, "spec.stop.timeout"),
+            (r#"{"command": ["a"], "update": {"max_unavailable": 0}}"#, "spec.update.max_unavailable"),
+            (r#"{"command": ["a"], "update": {"health_timeout": "0s"}}"#, "spec.update.health_timeout"),
+            (r#"{"command": ["a"], "stop": {"tiemout": "1s"}}"#, "spec.stop"),
+        ];
+        for (json, field) in cases {
+            let rejected = rejected(json);
+            assert!(rejected.field.starts_with(field), "{json}: {rejected:?}");
+            assert!(!rejected.message.is_empty(), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_hash_follows_what_members_are_started_with_and_nothing_else() {
+        let read = |json: &str| read("web", json.as_bytes()).unwrap().template();
+        let one = read(r#"{"command": ["a"]}"#);
+        assert_eq!(one.hash(), read(r#"{"command": ["a"], "members": 4, "stop": {"signal": "INT"}}"#).hash());
+        let two = read(r#"{"command": ["b"], "env": {"X": 1}}"#);
+        assert_ne!(one.hash(), two.hash());
+        assert_eq!(one.differences(&two), ["command", "environment"]);
+        // Remembered by managers: must never change.
+        assert_eq!(one.hash(), "PINNED");
+    }
+}
