@@ -1,1 +1,22 @@
-//! The daemon om-manager: detects the leader, keeps the state, stands before the plugins.
+//! The daemon `om-manager`: detects the leader, keeps the state, stands before the plugins.
+//!
+//! A [`config::Config`] becomes an [`app::App`]: addresses are taken, a detector, a store and a campaign are put
+//! together, and the front is served. What the campaign says becomes a `Reign` (`succession`), the one value that
+//! everything leader-only hangs on; `replica` is what the front asks who this is at the moment; `records` says what
+//! stands in the store.
+
+pub mod app;
+mod board;
+pub mod config;
+mod errors;
+mod front;
+mod locks;
+mod office;
+mod records;
+mod reign;
+mod replica;
+mod serve;
+mod succession;
+
+/// The version of the program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,0 +1,196 @@
+//! The composition root: a configuration becomes a replica that serves, and later stops in order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use om_api::clock;
+use om_api::socket::{self, BoundSocket, SocketOptions};
+use om_leadership::{Campaign, Detector, FileDetector, FileOptions, Solo};
+use om_plugin_process::{ProcessOptions, ProcessPlugin};
+use om_proxy::discovery::{Registry, RegistryOptions};
+use om_proxy::drain::Drain;
+use om_store::file::FileStore;
+use om_store::{Candidate, Store};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::config::{Config, Listen, Mode};
+use crate::office::StoreOffice;
+use crate::reign::Realm;
+use crate::replica::Replica;
+use crate::serve::serve;
+use crate::succession;
+
+/// How long the calls under way may take to end when the program stops.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
+/// How long the connections may take to close after that.
+const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// A replica that is ready to run.
+pub struct App {
+    config: Config,
+    sockets: Vec<BoundSocket>,
+    ports: Vec<TcpListener>,
+}
+
+impl App {
+    /// Takes the addresses that it is to serve at. Nothing else is touched yet.
+    ///
+    /// # Errors
+    /// An address that cannot be had: in use by a live program, too long, not permitted.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let options = SocketOptions { mode: config.socket_mode, group: config.socket_group.clone() };
+        let own = om_api::places::socket(&config.plugins_dir, &config.name);
+        let mut sockets = vec![socket::bind(&own, &options)?];
+        let mut ports = Vec::new();
+        for listen in &config.listen {
+            match listen {
+                Listen::Unix(path) => sockets.push(socket::bind(path, &options)?),
+                Listen::Tcp(address) => {
+                    let bound = TcpListener::bind(address).await;
+                    ports.push(bound.with_context(|| format!("cannot listen at tcp://{address}"))?);
+                }
+            }
+        }
+        Ok(Self { config, sockets, ports })
+    }
+
+    /// Serves until `stop` is cancelled, then resigns, frees, drains and returns.
+    ///
+    /// # Errors
+    /// What keeps it from serving at all.
+    pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
+        let Self { config, sockets, ports } = self;
+        let store: Arc<dyn Store> = Arc::new(FileStore::open(&config.state_dir));
+        let detector = detector(&config);
+        let registry = Arc::new(Registry::start(RegistryOptions {
+            dir: config.plugins_dir.clone(),
+            only: config.proxy_for.clone(),
+            own_name: config.name.clone(),
+            caller: config.name.clone(),
+        }));
+        let office = Arc::new(StoreOffice::new(store.clone(), candidate(&config)));
+        let clock = clock::boot();
+        info!(
+            name = %config.name,
+            detector = %detector.describe(),
+            store = %store.location(),
+            plugins = %config.plugins_dir.display(),
+            "manager starting"
+        );
+        let campaign = Campaign::start(detector.clone(), office.clone(), config.timing, clock.clone());
+
+        let (reign_now, reign) = watch::channel(None);
+        let (head_now, head) = watch::channel(None);
+        let replica = Replica {
+            name: config.name.clone(),
+            mode: config.mode.name(),
+            endpoint: config.advertise.clone(),
+            host: config.host.clone(),
+            detector: detector.describe(),
+            store: store.clone(),
+            registry: registry.clone(),
+            standing: campaign.standing(),
+            reign,
+            head,
+        };
+        let realm = Realm {
+            name: config.name.clone(),
+            endpoint: config.advertise.clone(),
+            host: config.host.clone(),
+            authority: config.timing.ttl(),
+            clock,
+            store: store.clone(),
+            registry,
+        };
+
+        let mut tasks = JoinSet::new();
+        let abdicate = CancellationToken::new();
+        tasks.spawn(succession::look_at_head(store, campaign.standing(), head_now));
+        let mut ruling = JoinSet::new();
+        ruling.spawn(succession::succeed(realm, office, campaign.standing(), reign_now, abdicate.clone()));
+        let unplug = CancellationToken::new();
+        let mut plugins = embedded_plugins(&config, &unplug);
+
+        let close = CancellationToken::new();
+        let drain = Drain::new();
+        let mut servers = serve(&replica, sockets, ports, &drain, &close);
+        info!(endpoint = %replica.endpoint, "listening");
+        notify_supervisor(&[sd_notify::NotifyState::Ready]);
+
+        tokio::select! {
+            () = stop.cancelled() => info!("stopping: resigning, freeing, draining"),
+            Some(Ok(Err(failed))) = servers.join_next() => error!(error = %failed, "cannot serve any more"),
+            Some(Ok(Err(failed))) = plugins.join_next() => error!(error = %failed, "the embedded plugin failed"),
+        }
+        notify_supervisor(&[sd_notify::NotifyState::Stopping]);
+        campaign.resign().await;
+        abdicate.cancel();
+        while ruling.join_next().await.is_some() {}
+        drain.close();
+        let cut = drain.wait(DRAIN_PATIENCE).await;
+        if cut > 0 {
+            warn!(calls = cut, "calls that did not end in time are cut");
+        }
+        close.cancel();
+        // Connections that a client keeps open without a call.
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, async { while servers.join_next().await.is_some() {} })
+            .await;
+        drop(servers);
+        unplug.cancel();
+        while plugins.join_next().await.is_some() {}
+        campaign.stop().await;
+        tasks.shutdown().await;
+        info!("stopped");
+        Ok(())
+    }
+}
+
+fn detector(config: &Config) -> Arc<dyn Detector> {
+    match &config.mode {
+        Mode::Os { leader_file, poll } => {
+            let options = FileOptions { poll: *poll, ..FileOptions::default() };
+            Arc::new(FileDetector::start(leader_file, &config.name, options))
+        }
+        Mode::Dev { .. } => Arc::new(Solo::new()),
+    }
+}
+
+fn candidate(config: &Config) -> Candidate {
+    Candidate {
+        name: config.name.clone(),
+        endpoint: config.advertise.clone(),
+        authority_ms: u64::try_from(config.timing.ttl().as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// In `dev` mode the process plugin lives in this process, at a socket like any other.
+fn embedded_plugins(
+    config: &Config,
+    shutdown: &CancellationToken,
+) -> JoinSet<Result<(), om_plugin_sdk::ServeError>> {
+    let mut plugins = JoinSet::new();
+    if let Mode::Dev { process_dir } = &config.mode {
+        let plugin = Arc::new(ProcessPlugin::new(ProcessOptions::new(process_dir)));
+        let options = om_plugin_sdk::Options {
+            name: "process".to_owned(),
+            version: crate::VERSION.to_owned(),
+            plugins_dir: config.plugins_dir.clone(),
+            socket_mode: config.socket_mode,
+            socket_group: config.socket_group.clone(),
+            host: config.host.clone(),
+            clock: clock::boot(),
+        };
+        plugins.spawn(om_plugin_sdk::serve(plugin, options, shutdown.clone()));
+    }
+    plugins
+}
+
+fn notify_supervisor(state: &[sd_notify::NotifyState<'_>]) {
+    // No supervisor is no error.
+    let _ = sd_notify::notify(state);
+}

@@ -1,0 +1,124 @@
+//! How every service is, as far as this reign knows, and who wants to hear of it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use om_api::v1;
+use tokio::sync::broadcast;
+
+/// How many observations a watcher may lag behind before it is brought up to date as a whole.
+const BACKLOG: usize = 1024;
+
+/// The last word on one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The revision of the declaration that this speaks of.
+    pub(crate) revision: u64,
+    pub(crate) phase: v1::Phase,
+    pub(crate) message: String,
+    /// Whether the plugin itself is looking after that revision: then it knows best.
+    pub(crate) attended: bool,
+}
+
+/// A change of the board.
+#[derive(Clone, Debug)]
+pub(crate) struct Observation {
+    pub(crate) service: String,
+    pub(crate) standing: Standing,
+}
+
+/// The board. One per reign.
+pub(crate) struct Board {
+    standings: Mutex<HashMap<String, Standing>>,
+    changes: broadcast::Sender<Observation>,
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self { standings: Mutex::default(), changes: broadcast::channel(BACKLOG).0 }
+    }
+
+    pub(crate) fn get(&self, service: &str) -> Option<Standing> {
+        self.lock().get(service).cloned()
+    }
+
+    /// Every standing, for a watcher that arrives or was left behind.
+    pub(crate) fn all(&self) -> Vec<Observation> {
+        let standings = self.lock();
+        let all = standings.iter();
+        all.map(|(service, standing)| Observation { service: service.clone(), standing: standing.clone() })
+            .collect()
+    }
+
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Observation> {
+        self.changes.subscribe()
+    }
+
+    /// Takes in what is known now. What speaks of an older revision than is known is ignored.
+    pub(crate) fn set(&self, service: &str, standing: Standing) {
+        let mut standings = self.lock();
+        match standings.get(service) {
+            Some(known) if known.revision > standing.revision || *known == standing => return,
+            _ => standings.insert(service.to_owned(), standing.clone()),
+        };
+        drop(standings);
+        // No receiver is no error: nobody watches.
+        let _ = self.changes.send(Observation { service: service.to_owned(), standing });
+    }
+
+    /// The plugin of these services is away: what it said last no longer counts.
+    pub(crate) fn unattended<'a>(&self, services: impl IntoIterator<Item = &'a str>, why: &str) {
+        for service in services {
+            let Some(known) = self.get(service).filter(|known| known.attended) else { continue };
+            let phase = if known.phase == v1::Phase::Destroying { known.phase } else { v1::Phase::Pending };
+            self.set(service, Standing { phase, message: why.to_owned(), attended: false, ..known });
+        }
+    }
+
+    pub(crate) fn forget(&self, service: &str) {
+        self.lock().remove(service);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Standing>> {
+        self.standings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(revision: u64, phase: v1::Phase) -> Standing {
+        Standing { revision, phase, message: String::new(), attended: true }
+    }
+
+    #[test]
+    fn what_speaks_of_an_older_revision_is_ignored() {
+        let board = Board::new();
+        board.set("web", standing(5, v1::Phase::Pending));
+        board.set("web", standing(4, v1::Phase::Ready));
+        assert_eq!(board.get("web").map(|s| s.phase), Some(v1::Phase::Pending));
+    }
+
+    #[test]
+    fn the_same_standing_is_told_once() {
+        let board = Board::new();
+        let mut changes = board.watch();
+        board.set("web", standing(1, v1::Phase::Ready));
+        board.set("web", standing(1, v1::Phase::Ready));
+        assert_eq!(changes.try_recv().map(|o| o.service).ok(), Some("web".to_owned()));
+        assert!(changes.try_recv().is_err());
+    }
+
+    #[test]
+    fn a_lost_plugin_takes_its_word_with_it() {
+        let board = Board::new();
+        board.set("web", standing(1, v1::Phase::Ready));
+        board.unattended(["web", "other"], "plugin lost");
+        let now = board.get("web").expect("known");
+        assert_eq!(
+            (now.phase, now.attended, now.message.as_str()),
+            (v1::Phase::Pending, false, "plugin lost")
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! The command line, as it is written.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// The HA manager proxy: several replicas, one leader; services declared once stay looked after.
+#[derive(Parser, Debug)]
+#[command(name = "om-manager", version, subcommand_required = true, arg_required_else_help = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `om-manager` does.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Lead when this replica's name stands in a shared file; keep the state in a shared directory
+    Os(Os),
+    /// All in one process: a manager that always leads, the file store and the process plugin
+    Dev(Dev),
+    /// Print version information
+    Version,
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `om-manager os`.
+#[derive(clap::Args, Debug)]
+pub struct Os {
+    /// The file that names the leader [required]
+    #[arg(long, value_name = "FILE", env = "OM_LEADER_FILE")]
+    pub leader_file: Option<PathBuf>,
+    /// How often the leader file is read even if nothing tells of a change [default: 5s]
+    #[arg(long, value_name = "TIME", env = "OM_POLL")]
+    pub poll: Option<String>,
+    /// Everything else.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `om-manager dev`.
+#[derive(clap::Args, Debug)]
+pub struct Dev {
+    /// Where the members of kind `process` have their directories and logs [default: <state dir>/process]
+    #[arg(long, value_name = "DIR", env = "OM_PROCESS_DIR")]
+    pub process_dir: Option<PathBuf>,
+    /// Everything else.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What every mode knows.
+#[derive(clap::Args, Debug)]
+pub struct Common {
+    /// This replica's name, and its socket's [default: service]
+    #[arg(long, value_name = "NAME", env = "OM_NAME")]
+    pub name: Option<String>,
+    /// A plugin to stand before, by its socket's name; repeatable [default: every plugin found]
+    #[arg(long, value_name = "NAME", env = "OM_PROXY_FOR", value_delimiter = ',')]
+    pub proxy_for: Vec<String>,
+    /// Where the plugins' sockets are, and this replica's [default: see the documentation]
+    #[arg(long, value_name = "DIR", env = "OM_PLUGINS_DIR")]
+    pub plugins_dir: Option<PathBuf>,
+    /// Where the state is kept; shared by all replicas [default: see the documentation]
+    #[arg(long, value_name = "DIR", env = "OM_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The URL that followers name when this replica leads [default: its socket]
+    #[arg(long, value_name = "URL", env = "OM_ADVERTISE")]
+    pub advertise: Option<String>,
+    /// One more address to serve at: unix:///PATH, or tcp://127.0.0.1:PORT; repeatable
+    #[arg(long, value_name = "URL", env = "OM_LISTEN", value_delimiter = ',')]
+    pub listen: Vec<String>,
+    /// How long a plugin may act without hearing that its leader still leads [default: 2s]
+    #[arg(long, value_name = "TIME", env = "OM_AUTHORITY")]
+    pub authority: Option<String>,
+    /// Rights of the socket, octal [default: 600]
+    #[arg(long, value_name = "MODE", env = "OM_SOCKET_MODE")]
+    pub socket_mode: Option<String>,
+    /// Group that owns the socket [default: the process's own]
+    #[arg(long, value_name = "GROUP", env = "OM_SOCKET_GROUP")]
+    pub socket_group: Option<String>,
+    /// This host's identity [default: the machine id]
+    #[arg(long, value_name = "HOST", env = "OM_HOST")]
+    pub host: Option<String>,
+    /// Configuration file, TOML; its keys are the long flags
+    #[arg(long, value_name = "FILE", env = "OM_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Print the configuration and where each value comes from, and exit
+    #[arg(long)]
+    pub print_config: bool,
+    /// How much to log: 0 to 5, or a filter such as om=debug [default: 3]
+    #[arg(long, value_name = "LEVEL", env = "OM_LOG")]
+    pub log: Option<String>,
+    /// How to log: text or json [default: text]
+    #[arg(long, value_name = "FORMAT", env = "OM_LOG_FORMAT")]
+    pub log_format: Option<String>,
+}

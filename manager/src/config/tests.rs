@@ -1,0 +1,85 @@
+//! Precedence, cross-checks and what is shown.
+
+use clap::{CommandFactory, FromArgMatches};
+
+use super::*;
+
+fn config(words: &[&str]) -> Result<Config, String> {
+    let words = ["om-manager"].iter().chain(words);
+    let matches = Args::command().try_get_matches_from(words).map_err(|error| error.to_string())?;
+    let args = Args::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+    let (_, matches) = matches.subcommand().ok_or("a subcommand")?;
+    resolve(args.command, matches)
+}
+
+fn os(words: &[&str]) -> Result<Config, String> {
+    let common = ["os", "--leader-file", "/tmp/leader", "--plugins-dir", "/tmp/p", "--state-dir", "/tmp/s"];
+    config(&[&common[..], words].concat())
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), text).expect("written");
+    file
+}
+
+#[test]
+fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+    let file = file("name = \"filed\"\npoll = \"7s\"\n");
+    let path = file.path().to_str().expect("text");
+    let read = os(&["--config", path, "--name", "flagged", "--print-config"]).expect("fine");
+    assert_eq!(read.name, "flagged");
+    assert!(matches!(read.mode, Mode::Os { poll, .. } if poll == Duration::from_secs(7)));
+    assert_eq!(read.timing.ttl(), Duration::from_secs(2));
+    let shown = read.print.expect("asked for");
+    assert!(shown.contains("name = \"flagged\"  # flag --name\n"), "{shown}");
+    assert!(shown.contains(&format!("poll = \"7s\"  # file {path}\n")), "{shown}");
+    assert!(shown.contains("authority = \"2s\"  # default\n"), "{shown}");
+    assert!(toml::from_str::<toml::Table>(&shown).is_ok(), "what is shown can be used as a file: {shown}");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_line() {
+    let file = file("name = \"a\"\nnmae = \"b\"\n");
+    let why = os(&["--config", file.path().to_str().expect("text")]).expect_err("unknown");
+    assert!(why.contains("nmae") && why.contains("line 2"), "{why}");
+}
+
+#[test]
+fn what_cannot_work_is_refused_with_the_flag_to_blame() {
+    for (words, blamed) in [
+        (&["--name", "a/b"][..], "--name"),
+        (&["--poll", "5"][..], "--poll"),
+        (&["--poll", "1ms"][..], "--poll"),
+        (&["--authority", "1ms"][..], "--authority"),
+        (&["--socket-mode", "999"][..], "--socket-mode"),
+        (&["--listen", "tcp://0.0.0.0:1"][..], "--listen"),
+        (&["--listen", "nonsense"][..], "--listen"),
+        (&["--advertise", "nonsense"][..], "--advertise"),
+        (&["--log", "9"][..], "--log"),
+        (&["--log-format", "xml"][..], "--log-format"),
+        (&["--proxy-for", "service"][..], "--proxy-for"),
+        (&["--config", "/does/not/exist"][..], "/does/not/exist"),
+    ] {
+        let why = os(words).expect_err(blamed);
+        assert!(why.contains(blamed), "{words:?}: {why}");
+    }
+    assert!(config(&["os"]).expect_err("no file").contains("--leader-file"));
+}
+
+#[test]
+fn the_loopback_is_listened_at_in_the_clear() {
+    let read = os(&["--listen", "tcp://127.0.0.1:0", "--listen", "unix:///tmp/x"]).expect("fine");
+    let port = Listen::Tcp(([127, 0, 0, 1], 0).into());
+    assert_eq!(read.listen, [port, Listen::Unix("/tmp/x".into())]);
+}
+
+#[test]
+fn a_duration_is_read_with_its_unit_or_not_at_all() {
+    assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
+    assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+    assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+    for bad in ["", "5", "s", "5 s", "-1s", "5d", "1.5s", "99999999999999999999s", "18446744073709551615h"] {
+        assert!(duration(bad).is_err(), "{bad}");
+    }
+}

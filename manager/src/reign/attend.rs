@@ -1,0 +1,243 @@
+//! One session with one plugin: it lends the plugin authority, keeps what the plugin must remember, and hears how the
+//! services are.
+
+use std::time::Duration;
+
+use om_api::clock::wall_unix_ms;
+use om_api::v1::{self, attend_request as to, attend_response as from};
+use om_proxy::discovery::{Peer, PeerState};
+use om_store::{Change, Expect};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Streaming};
+use tracing::{debug, info};
+
+use super::{RELEASE_PATIENCE, Reign, Session};
+use crate::board;
+use crate::errors;
+use crate::records::{SERVICES, STATES, key};
+
+/// How long a plugin may take to open a session.
+const OPEN_PATIENCE: Duration = Duration::from_secs(5);
+/// Answers that may wait for a plugin that reads slowly.
+const OUTBOX: usize = 256;
+
+/// How a session ended.
+pub(super) enum Ended {
+    /// By us: the reign is over.
+    Released,
+    /// It was open, and broke.
+    Lost(String),
+    /// It never opened.
+    NotOpened(String),
+}
+
+type Outbox = mpsc::Sender<v1::AttendRequest>;
+
+/// Opens a session and keeps it until it breaks or the reign is over.
+pub(super) async fn session(reign: &Reign, peer: Peer) -> Ended {
+    let PeerState::Ready(handshake) = &peer.state else { return Ended::NotOpened("not ready".into()) };
+    let over = reign.0.over.clone();
+    let session = Session {
+        plugin: peer.name.clone(),
+        kinds: handshake.kinds.iter().map(|kind| kind.name.clone()).collect(),
+        manifest: handshake.kinds.clone().into(),
+        upstream: peer.upstream.clone(),
+        closed: CancellationToken::new(),
+    };
+    let socket = peer.socket.to_string_lossy();
+    let opened = over.run_until_cancelled(open(reign, &session, &socket)).await;
+    let (outbox, inbox, grant) = match opened {
+        None => return Ended::Released,
+        Some(Err(why)) => return Ended::NotOpened(why),
+        Some(Ok(open)) => open,
+    };
+    info!(plugin = %session.plugin, term = reign.term(), "attending");
+    let ended = tend(reign, &session, outbox, inbox, &grant).await;
+    session.closed.cancel();
+    reign.0.sessions.remove(&session.plugin);
+    if let Ended::Lost(why) = &ended {
+        let why = format!("plugin {} is away: {why}", session.plugin);
+        let names = reign.names_of(&session.kinds);
+        reign.0.board.unattended(names.iter().map(String::as_str), &why);
+    }
+    ended
+}
+
+async fn open(
+    reign: &Reign,
+    session: &Session,
+    socket: &str,
+) -> Result<(Outbox, Streaming<v1::AttendResponse>, String), String> {
+    let grant =
+        reign.grant(&session.plugin, socket, &session.kinds).await.map_err(|error| error.to_string())?;
+    let (outbox, requests) = mpsc::channel(OUTBOX);
+    let open = to::Open {
+        term: reign.term(),
+        cluster: reign.cluster().to_owned(),
+        manager: reign.0.realm.name.clone(),
+        authority_ms: u32::try_from(reign.0.realm.authority.as_millis()).unwrap_or(u32::MAX),
+    };
+    send(&outbox, to::Message::Open(open)).await?;
+    let mut request = Request::new(ReceiverStream::new(requests));
+    om_api::metadata::stamp(&mut request, reign.term(), reign.cluster());
+    let mut client = session.client();
+    let opening = async {
+        let mut inbox =
+            client.attend(request).await.map_err(|status| status.message().to_owned())?.into_inner();
+        match inbox.message().await.map_err(|status| status.message().to_owned())? {
+            Some(v1::AttendResponse { message: Some(from::Message::Opened(opened)) }) => {
+                debug!(plugin = %session.plugin, stopped = opened.stopped.len(), "opened");
+                Ok(inbox)
+            }
+            _ => Err("it did not say `opened` first".to_owned()),
+        }
+    };
+    let opened = tokio::time::timeout(OPEN_PATIENCE, opening).await;
+    Ok((outbox, opened.map_err(|_| format!("no answer within {OPEN_PATIENCE:?}"))??, grant))
+}
+
+async fn send(outbox: &Outbox, message: to::Message) -> Result<(), String> {
+    let sent = outbox.send(v1::AttendRequest { message: Some(message) }).await;
+    sent.map_err(|_| "the session's stream is closed".to_owned())
+}
+
+/// The session while it stands.
+async fn tend(
+    reign: &Reign,
+    session: &Session,
+    outbox: Outbox,
+    mut inbox: Streaming<v1::AttendResponse>,
+    grant: &str,
+) -> Ended {
+    let silence = reign.0.realm.authority * 2;
+    let mut saves: JoinSet<to::StateSaved> = JoinSet::new();
+    let start = start(reign.clone(), session.clone(), grant.to_owned());
+    let mut start = std::pin::pin!(start);
+    let mut started = false;
+    loop {
+        let heard = tokio::select! {
+            biased;
+            () = reign.0.over.cancelled() => return release(reign, &outbox, &mut inbox, grant).await,
+            () = session.closed.cancelled() => return Ended::Lost("the session was broken off".into()),
+            heard = tokio::time::timeout(silence, inbox.next()) => heard,
+            Some(saved) = saves.join_next() => {
+                let Ok(saved) = saved else { continue };
+                if let Err(why) = send(&outbox, to::Message::StateSaved(saved)).await {
+                    return Ended::Lost(why);
+                }
+                continue;
+            }
+            () = &mut start, if !started => {
+                started = true;
+                continue;
+            }
+        };
+        let message = match heard {
+            Err(_) => return Ended::Lost(format!("it has said nothing for {silence:?}")),
+            Ok(None) => return Ended::Lost("it closed the session".into()),
+            Ok(Some(Err(status))) => return Ended::Lost(status.message().to_owned()),
+            Ok(Some(Ok(v1::AttendResponse { message }))) => message,
+        };
+        match message {
+            Some(from::Message::Ask(ask)) => {
+                let left = reign.0.mandate.remaining().unwrap_or_default();
+                let remaining_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+                if let Err(why) =
+                    send(&outbox, to::Message::Renewed(to::Renewed { ask: ask.ask, remaining_ms })).await
+                {
+                    return Ended::Lost(why);
+                }
+            }
+            Some(from::Message::SaveState(save)) => {
+                saves.spawn(keep(reign.clone(), save));
+            }
+            Some(from::Message::Status(status)) => reign.heard(status),
+            Some(from::Message::Released(_)) => {
+                reign.returned(grant);
+                return Ended::Lost("it is stopping".into());
+            }
+            Some(from::Message::Opened(_)) | None => {
+                debug!(plugin = %session.plugin, "an unknown message is ignored");
+            }
+        }
+    }
+}
+
+/// Once no other plugin can act on these kinds: every service of them is committed, many at once.
+async fn start(reign: Reign, session: Session, grant: String) {
+    reign.opened(&grant, &session.kinds).await;
+    let names = reign.names_of(&session.kinds);
+    info!(plugin = %session.plugin, services = names.len(), "committing every service");
+    reign.0.sessions.insert(session.clone());
+    let committing = reign.clone();
+    reign.spawn(async move {
+        let closed = session.closed.clone();
+        closed.run_until_cancelled(committing.look_after_all(names)).await;
+    });
+}
+
+/// Asks the plugin to stop everything, and waits for its word.
+async fn release(
+    reign: &Reign,
+    outbox: &Outbox,
+    inbox: &mut Streaming<v1::AttendResponse>,
+    grant: &str,
+) -> Ended {
+    let asked = async {
+        send(outbox, to::Message::Release(to::Release {})).await.ok()?;
+        while let Ok(message) = inbox.next().await? {
+            if matches!(message.message, Some(from::Message::Released(_))) {
+                return Some(());
+            }
+        }
+        None
+    };
+    if tokio::time::timeout(RELEASE_PATIENCE, asked).await.ok().flatten().is_some() {
+        reign.returned(grant);
+    }
+    Ended::Released
+}
+
+/// Stores what a plugin must remember, under the fence, if the service still is.
+async fn keep(reign: Reign, save: from::SaveState) -> to::StateSaved {
+    let from::SaveState { save, service, state } = save;
+    if state.len() > om_api::MAX_STATE_BYTES {
+        let error = format!("{} bytes of state; at most {} are kept", state.len(), om_api::MAX_STATE_BYTES);
+        return to::StateSaved { save, error };
+    }
+    let change = Change::at(wall_unix_ms())
+        .put(key(STATES, &service), state)
+        .expect(key(SERVICES, &service), Expect::Present);
+    let error = match reign.append(change).await {
+        Ok(_) => String::new(),
+        Err(om_store::Error::Conflict { .. }) => format!("{service} is no longer declared"),
+        Err(error) => errors::of_store(&error).message,
+    };
+    to::StateSaved { save, error }
+}
+
+impl Reign {
+    /// Takes in what a plugin says of a service.
+    fn heard(&self, status: from::ServiceStatus) {
+        let from::ServiceStatus { service, revision, phase, message } = status;
+        let phase = v1::Phase::try_from(phase).unwrap_or(v1::Phase::Unspecified);
+        // Only of what is declared: a late word on a destroyed service must not bring it back.
+        match self.service(&service) {
+            Ok(Some(stored)) if !stored.destroying || phase == v1::Phase::Destroying => {
+                self.0.board.set(&service, board::Standing { revision, phase, message, attended: true });
+            }
+            _ => debug!(service, "a word on what is not declared is ignored"),
+        }
+    }
+
+    /// The names of all services of these kinds.
+    fn names_of(&self, kinds: &std::collections::BTreeSet<String>) -> Vec<String> {
+        let (_, records) = self.0.realm.store.view().scan(SERVICES, None, usize::MAX);
+        let stored = records.iter().filter_map(|(key, record)| super::Stored::read(key, record).ok());
+        stored.filter(|s| kinds.contains(&s.declaration.kind)).map(|s| s.declaration.name).collect()
+    }
+}

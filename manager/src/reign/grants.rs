@@ -1,0 +1,203 @@
+//! Authority that was handed out and may still be in use.
+//!
+//! Before a plugin gets authority, the grant is recorded. So a new leader knows which plugins of the old one might
+//! still act, and starts nothing of their kinds before each has stopped. What proves that:
+//!
+//! * the old leader said so when it released its claim;
+//! * the plugin itself, by opening a session under the new term;
+//! * a socket on this host that nobody listens at any more: its plugin is dead;
+//! * the deadline: no authority outlives the old claim by more than its length. The old leader confirmed its claim
+//!   before it was replaced, and the deadline counts from before the confirmation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use om_api::clock::wall_unix_ms;
+use om_store::{Change, Expect, Token};
+use prost::Message;
+use tokio::sync::watch;
+use tracing::{debug, info};
+
+use super::{Realm, Reign};
+use crate::records::{GRANTS, GrantRecord, key};
+
+/// How often a silent plugin of the old leader is looked for again.
+const LOOK: Duration = Duration::from_millis(20);
+
+struct Old {
+    grant: GrantRecord,
+    modified: u64,
+}
+
+/// What earlier leaders handed out, and what this one did.
+pub(super) struct Grants {
+    old: Mutex<BTreeMap<String, Old>>,
+    changed: watch::Sender<u64>,
+    own: Mutex<BTreeMap<String, (GrantRecord, bool)>>,
+    /// Records of grants that are over, for the first write to take away.
+    stale: Vec<String>,
+    /// When the claim was made, at the latest.
+    claimed_at: Duration,
+}
+
+impl Grants {
+    pub(super) fn inherit(realm: &Realm, token: &Token) -> Result<Self, om_store::Error> {
+        let claimed_at = (realm.clock)();
+        let (mut old, mut stale) = (BTreeMap::new(), Vec::new());
+        let released = token.previous().is_none_or(|claim| claim.released);
+        let (_, records) = realm.store.view().scan(GRANTS, None, usize::MAX);
+        for (key, record) in records {
+            let grant = GrantRecord::decode(record.value)
+                .map_err(|cause| om_store::Error::Corrupt { what: format!("{key}: {cause}") })?;
+            if released {
+                stale.push(key.to_string());
+            } else {
+                old.insert(key.to_string(), Old { grant, modified: record.modified });
+            }
+        }
+        Ok(Self {
+            old: Mutex::new(old),
+            changed: watch::Sender::new(0),
+            own: Mutex::default(),
+            stale,
+            claimed_at,
+        })
+    }
+
+    /// The same change without the records of grants that are over.
+    pub(super) fn swept(&self, change: Change) -> Change {
+        self.stale.iter().fold(change, |change, key| change.delete(key.as_str()))
+    }
+
+    /// Whether every plugin that got authority in this reign said that it has stopped.
+    pub(super) fn all_returned(&self) -> bool {
+        lock(&self.old).is_empty() && lock(&self.own).values().all(|(_, returned)| *returned)
+    }
+
+    /// The plugin that served this kind when a grant was last recorded.
+    pub(super) fn plugin_of(&self, kind: &str) -> Option<String> {
+        let serves = |grant: &GrantRecord| grant.kinds.iter().any(|served| served == kind);
+        let own =
+            lock(&self.own).values().find(|(grant, _)| serves(grant)).map(|(grant, _)| grant.plugin.clone());
+        own.or_else(|| {
+            lock(&self.old).values().find(|old| serves(&old.grant)).map(|old| old.grant.plugin.clone())
+        })
+    }
+
+    fn discharged(&self, key: &str) -> Option<u64> {
+        let old = lock(&self.old).remove(key)?;
+        self.changed.send_modify(|n| *n += 1);
+        debug!(plugin = %old.grant.plugin, host = %old.grant.host, term = old.grant.term, "its authority is over");
+        Some(old.modified)
+    }
+
+    /// Waits until no other plugin can act on these kinds.
+    async fn others_stopped(&self, mine: &str, kinds: &BTreeSet<String>) {
+        let mut changes = self.changed.subscribe();
+        loop {
+            changes.borrow_and_update();
+            let shared = |grant: &GrantRecord| grant.kinds.iter().any(|kind| kinds.contains(kind));
+            if !lock(&self.old).iter().any(|(key, old)| key != mine && shared(&old.grant)) {
+                return;
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where the grant of the plugin behind a socket is kept.
+fn grant_key(host: &str, socket: &str) -> String {
+    key(GRANTS, &format!("{host}{socket}"))
+}
+
+impl Reign {
+    /// Records that authority is about to be handed to a plugin.
+    pub(super) async fn grant(
+        &self,
+        plugin: &str,
+        socket: &str,
+        kinds: &BTreeSet<String>,
+    ) -> Result<String, om_store::Error> {
+        let realm = &self.0.realm;
+        let key = grant_key(&realm.host, socket);
+        let grant = GrantRecord {
+            term: self.term(),
+            plugin: plugin.to_owned(),
+            host: realm.host.clone(),
+            socket: socket.to_owned(),
+            kinds: kinds.iter().cloned().collect(),
+            authority_ms: u64::try_from(realm.authority.as_millis()).unwrap_or(u64::MAX),
+        };
+        let known = lock(&self.0.grants.own).get(&key).is_some_and(|(own, _)| *own == grant);
+        if !known {
+            self.append(Change::at(wall_unix_ms()).put(key.clone(), grant.encode_to_vec())).await?;
+        }
+        lock(&self.0.grants.own).insert(key.clone(), (grant, false));
+        Ok(key)
+    }
+
+    /// The plugin opened a session under this term: nothing of an older one goes on in it. Then waits for the others.
+    pub(super) async fn opened(&self, key: &str, kinds: &BTreeSet<String>) {
+        self.0.grants.discharged(key);
+        self.0.grants.others_stopped(key, kinds).await;
+    }
+
+    /// The plugin said that it has stopped, or is dead.
+    pub(super) fn returned(&self, key: &str) {
+        if let Some((_, returned)) = lock(&self.0.grants.own).get_mut(key) {
+            *returned = true;
+        }
+    }
+}
+
+/// Sees every old grant to its end.
+pub(super) async fn discharge(reign: Reign) {
+    let grants = &reign.0.grants;
+    let realm = &reign.0.realm;
+    if !lock(&grants.old).is_empty() {
+        info!(
+            count = lock(&grants.old).len(),
+            "the leader before did not say that its plugins stopped; finding out"
+        );
+    }
+    loop {
+        let now = (realm.clock)();
+        let mut over = Vec::new();
+        for (key, Old { grant, .. }) in lock(&grants.old).iter() {
+            // An eighth more, for clocks of two hosts that do not run at the same rate.
+            let authority = Duration::from_millis(grant.authority_ms);
+            if now >= grants.claimed_at + authority + authority / 8 || dead(grant, &realm.host) {
+                over.push(key.clone());
+            }
+        }
+        for key in over {
+            let Some(modified) = grants.discharged(&key) else { continue };
+            // Forget the record, unless the plugin has got new authority meanwhile.
+            let change = Change::at(wall_unix_ms())
+                .delete(key.as_str())
+                .expect(key.as_str(), Expect::Modified(modified));
+            if let Err(error) = reign.append(change).await {
+                debug!(%error, key, "the old grant stays recorded");
+            }
+        }
+        if lock(&grants.old).is_empty() {
+            return;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Whether nobody listens at the socket of a plugin of this host. A socket file that is gone proves nothing.
+fn dead(grant: &GrantRecord, host: &str) -> bool {
+    grant.host == host
+        && UnixStream::connect(&grant.socket)
+            .is_err_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
+}

@@ -1,0 +1,173 @@
+//! Durable runs of changing actions: recorded before the plugin hears of them, and when they end.
+
+use futures_util::StreamExt;
+use om_api::clock::wall_unix_ms;
+use om_api::{Error, Reason, v1};
+use om_store::Change;
+use prost::Message;
+use tokio::sync::mpsc;
+use tonic::{Request, Status};
+use tracing::warn;
+use uuid::Uuid;
+
+use super::{Reign, Session};
+use crate::errors;
+use crate::records::{OPERATIONS, RequestRecord, key};
+
+/// Operations that are kept.
+const KEPT: usize = 1000;
+/// Pieces of output that wait for a slow reader; then the plugin waits.
+const PIECES: usize = 64;
+
+/// The output of a run.
+pub(crate) type Run = mpsc::Receiver<Result<v1::RunResponse, Status>>;
+
+impl Reign {
+    /// Runs a changing action as an operation. It goes on if the caller leaves.
+    pub(crate) async fn run(&self, request: v1::RunRequest) -> Result<Run, Error> {
+        let reign = self.clone();
+        self.see_through(async move { reign.running(request).await }).await
+    }
+
+    async fn running(&self, request: v1::RunRequest) -> Result<Run, Error> {
+        let call = format!("run {} {}", request.name, request.action);
+        let _lock = self.0.locks.hold(&request.name).await;
+        let (pieces, run) = mpsc::channel(PIECES);
+        if let Some((answer, _)) = self.answered(&request.request_id, &call)? {
+            let operation = self.operation(&answer.operation)?;
+            // Cannot fail: the channel is new and empty.
+            let _ = pieces.try_send(Ok(piece(operation)));
+            return Ok(run);
+        }
+        let Some(stored) = self.service(&request.name)? else {
+            return Err(errors::no_service(&request.name, self.is_freed(&request.name)));
+        };
+        let session = self.session(&stored.declaration.kind).await?;
+        let kind = &stored.declaration.kind;
+        if session.action(kind, &request.action).is_none() {
+            return Err(unknown_action(&session, kind, &request.action));
+        }
+        let now = wall_unix_ms();
+        let operation = v1::Operation {
+            id: Uuid::now_v7().to_string(),
+            service: request.name.clone(),
+            action: request.action.clone(),
+            args: request.args.clone(),
+            state: v1::OperationState::Running.into(),
+            started_unix_ms: now,
+            term: self.term(),
+            ..Default::default()
+        };
+        let answer = RequestRecord {
+            service: request.name.clone(),
+            operation: operation.id.clone(),
+            call,
+            ..Default::default()
+        };
+        let change = Change::at(now).put(key(OPERATIONS, &operation.id), operation.encode_to_vec());
+        let change = self.recorded(self.without_old_operations(change), &request.request_id, answer);
+        self.append(change).await.map_err(|error| errors::of_store(&error))?;
+        let _ = pieces.try_send(Ok(piece(operation.clone())));
+        let request = v1::RunRequest { operation: operation.id.clone(), ..request };
+        self.spawn(relay(self.clone(), session, request, operation, pieces));
+        Ok(run)
+    }
+
+    /// One recorded operation.
+    fn operation(&self, id: &str) -> Result<v1::Operation, Error> {
+        let record = self.0.realm.store.view().get(&key(OPERATIONS, id));
+        let read = record.and_then(|record| v1::Operation::decode(record.value).ok());
+        read.ok_or_else(|| Error::new(Reason::NotFound, format!("the operation {id} is no longer kept")))
+    }
+
+    /// Operations that were running when the last leader ended: nobody can say what they did.
+    pub(super) fn interrupted_operations(&self, mut change: Change) -> Change {
+        let (_, records) = self.0.realm.store.view().scan(OPERATIONS, None, usize::MAX);
+        for (key, record) in records {
+            let Ok(operation) = v1::Operation::decode(record.value) else { continue };
+            if operation.state() == v1::OperationState::Running {
+                let ended =
+                    ended(operation, v1::OperationState::Interrupted, "its leader went away while it ran");
+                change = change.put(key, ended.encode_to_vec());
+            }
+        }
+        change
+    }
+
+    fn without_old_operations(&self, mut change: Change) -> Change {
+        let view = self.0.realm.store.view();
+        let excess = view.count(OPERATIONS).saturating_sub(KEPT);
+        // Ids are ordered by time.
+        for (key, record) in view.scan(OPERATIONS, None, excess).1 {
+            if v1::Operation::decode(record.value).is_ok_and(|old| old.state() == v1::OperationState::Running)
+            {
+                continue;
+            }
+            change = change.delete(key);
+        }
+        change
+    }
+}
+
+/// Why a kind does not know an action.
+pub(crate) fn unknown_action(session: &Session, kind: &str, action: &str) -> Error {
+    let of_kind = session.manifest.iter().filter(|served| served.name == kind);
+    let known: Vec<_> =
+        of_kind.flat_map(|kind| kind.actions.iter().map(|known| known.name.as_str())).collect();
+    Error::new(Reason::InvalidAction, format!("the kind {kind} has no action {action:?}"))
+        .hint(format!("its actions: {}", known.join(", ")))
+}
+
+fn piece(operation: v1::Operation) -> v1::RunResponse {
+    v1::RunResponse { message: Some(v1::run_response::Message::Operation(operation)) }
+}
+
+fn ended(operation: v1::Operation, state: v1::OperationState, message: &str) -> v1::Operation {
+    let message = message.to_owned();
+    v1::Operation { state: state.into(), message, ended_unix_ms: wall_unix_ms(), ..operation }
+}
+
+/// Passes the plugin's output on, and records how it ended.
+async fn relay(
+    reign: Reign,
+    session: Session,
+    request: v1::RunRequest,
+    operation: v1::Operation,
+    pieces: mpsc::Sender<Result<v1::RunResponse, Status>>,
+) {
+    let outcome = drive(&reign, &session, request, &pieces).await;
+    let (state, error) = match outcome {
+        Ok(()) => (v1::OperationState::Succeeded, None),
+        Err(error) if error.reason == Reason::PluginUnavailable => {
+            (v1::OperationState::Interrupted, Some(error))
+        }
+        Err(error) => (v1::OperationState::Failed, Some(error)),
+    };
+    let message = error.as_ref().map_or("", |error| error.message.as_str());
+    let operation = ended(operation, state, message);
+    let change = Change::at(wall_unix_ms()).put(key(OPERATIONS, &operation.id), operation.encode_to_vec());
+    if let Err(error) = reign.append(change).await {
+        warn!(operation = %operation.id, %error, "how it ended is not recorded");
+    }
+    let last = error.map_or_else(|| Ok(piece(operation)), |error| Err(Status::from(error)));
+    // The caller may have left.
+    let _ = pieces.send(last).await;
+}
+
+async fn drive(
+    reign: &Reign,
+    session: &Session,
+    request: v1::RunRequest,
+    pieces: &mpsc::Sender<Result<v1::RunResponse, Status>>,
+) -> Result<(), Error> {
+    let failed = |status: Status| errors::of_plugin(&session.plugin, &status);
+    let mut request = Request::new(request);
+    om_api::metadata::stamp(&mut request, reign.term(), reign.cluster());
+    let mut client = session.client();
+    let mut output = client.run(request).await.map_err(failed)?.into_inner();
+    while let Some(message) = output.next().await {
+        // A caller that left is no reason to stop.
+        let _ = pieces.send(Ok(message.map_err(failed)?)).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! The addresses at which a replica answers, each with both interfaces, health and reflection.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use om_api::socket::BoundSocket;
+use om_api::v1::manager_server::ManagerServer;
+use om_api::v1::service_plugin_server::ServicePluginServer;
+use om_proxy::drain::Drain;
+use om_proxy::passthrough::PassThroughLayer;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
+use tonic::transport::server::Router;
+use tonic_health::server::HealthReporter;
+use tracing::warn;
+
+use crate::front::{Front, ManagerRouter};
+use crate::reign::Reign;
+use crate::replica::Replica;
+
+/// Serves both interfaces, health and reflection at every address.
+pub(crate) fn serve(
+    replica: &Replica,
+    sockets: Vec<BoundSocket>,
+    ports: Vec<TcpListener>,
+    drain: &Drain,
+    close: &CancellationToken,
+) -> JoinSet<Result<(), tonic::transport::Error>> {
+    let mut servers = JoinSet::new();
+    for socket in sockets {
+        servers.spawn(one_server(replica.clone(), socket, drain.clone(), close.clone()));
+    }
+    for port in ports {
+        servers.spawn(one_server(
+            replica.clone(),
+            TcpListenerStream::new(port),
+            drain.clone(),
+            close.clone(),
+        ));
+    }
+    servers
+}
+
+fn one_server<I, C>(
+    replica: Replica,
+    incoming: I,
+    drain: Drain,
+    close: CancellationToken,
+) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send
+where
+    I: tokio_stream::Stream<Item = io::Result<C>> + Send + 'static,
+    C: tokio::io::AsyncRead
+        + tokio::io::AsyncWrite
+        + tonic::transport::server::Connected
+        + Unpin
+        + Send
+        + 'static,
+    C::ConnectInfo: Clone + Send + Sync + 'static,
+{
+    let front = Front::new(replica.clone());
+    let plugin = ServicePluginServer::new(front.clone())
+        .max_decoding_message_size(om_api::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(om_api::MAX_MESSAGE_BYTES);
+    let manager = ManagerServer::new(front)
+        .max_decoding_message_size(om_api::MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(om_api::MAX_MESSAGE_BYTES);
+    async move {
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let told = tell_health(reporter, replica.reign.clone());
+        let pass_through = PassThroughLayer::new(Arc::new(ManagerRouter(replica)));
+        let mut server = Server::builder().layer(drain.layer()).layer(pass_through);
+        let router = server.add_service(health).add_service(plugin).add_service(manager);
+        let router = reflection().into_iter().fold(router, Router::add_service);
+        tokio::select! {
+            served = router.serve_with_incoming_shutdown(incoming, close.cancelled_owned()) => served,
+            never = told => match never {},
+        }
+    }
+}
+
+/// The process is healthy as a whole, always; the plugin interface serves while this replica leads. So a load balancer
+/// or an orchestrator may look for the leader, and restarts nobody for following.
+async fn tell_health(reporter: HealthReporter, mut reign: watch::Receiver<Option<Reign>>) -> Infallible {
+    loop {
+        if reign.borrow_and_update().is_some() {
+            reporter.set_serving::<ServicePluginServer<Front>>().await;
+        } else {
+            reporter.set_not_serving::<ServicePluginServer<Front>>().await;
+        }
+        if reign.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Server reflection, so that generic clients know the interface. Absent only if the embedded descriptors were broken.
+fn reflection() -> Option<
+    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
+> {
+    let built = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(om_api::v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    built.inspect_err(|error| warn!(%error, "no reflection")).ok()
+}

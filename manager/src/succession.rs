@@ -1,0 +1,94 @@
+//! One reign after another: what the campaign says becomes a reign that begins, or ends.
+
+use std::time::Duration;
+
+use om_leadership::{Mandate, Standing};
+use om_store::{Head, Store};
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::office::StoreOffice;
+use crate::reign::{Realm, Reign};
+
+/// How often a replica that does not lead looks who does: a refusal names the leader without asking the store.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Follows the standing until it is told to stop; then ends the reign that is on.
+pub(crate) async fn succeed(
+    realm: Realm,
+    office: Arc<StoreOffice>,
+    mut standing: watch::Receiver<Standing>,
+    current: watch::Sender<Option<Reign>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let now = standing.borrow_and_update().clone();
+        let ended = current.borrow().as_ref().map(|reign| reign.over().clone());
+        match (now, ended) {
+            (Standing::Leading(mandate), None) => begin(&realm, &office, mandate, &current).await,
+            (Standing::Leading(mandate), Some(ended)) if ended.is_cancelled() => {
+                end(&current).await;
+                begin(&realm, &office, mandate, &current).await;
+            }
+            (Standing::Following { .. } | Standing::Unknown { .. }, Some(_)) => end(&current).await,
+            _ => {}
+        }
+        if standing.has_changed().unwrap_or(false) {
+            continue;
+        }
+        let over = current.borrow().as_ref().map(|reign| reign.over().clone());
+        tokio::select! {
+            () = stop.cancelled() => break,
+            changed = standing.changed() => if changed.is_err() { break },
+            () = async { over.unwrap_or_default().cancelled().await } => end(&current).await,
+        }
+    }
+    end(&current).await;
+}
+
+async fn begin(
+    realm: &Realm,
+    office: &StoreOffice,
+    mandate: Mandate,
+    current: &watch::Sender<Option<Reign>>,
+) {
+    let term = mandate.term();
+    let Some(token) = office.token(term) else {
+        debug!(term, "a mandate without a token is not ruled under");
+        return;
+    };
+    match Reign::begin(realm.clone(), mandate, token).await {
+        Ok(reign) => drop(current.send_replace(Some(reign))),
+        Err(error) => {
+            warn!(term, %error, "cannot begin to rule; giving the term up");
+            office.forfeit(term);
+        }
+    }
+}
+
+async fn end(current: &watch::Sender<Option<Reign>>) {
+    if let Some(reign) = current.send_replace(None) {
+        reign.end().await;
+    }
+}
+
+/// Keeps the newest head at hand: looks now and then, and whenever the standing changes.
+pub(crate) async fn look_at_head(
+    store: Arc<dyn Store>,
+    mut standing: watch::Receiver<Standing>,
+    head: watch::Sender<Option<Head>>,
+) {
+    loop {
+        match tokio::time::timeout(LOOK * 4, store.head()).await {
+            Ok(Ok(now)) => drop(head.send_replace(Some(now))),
+            Ok(Err(error)) => debug!(%error, "cannot see who holds the claim"),
+            Err(_) => debug!("the store does not say who holds the claim"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            changed = standing.changed() => if changed.is_err() { return },
+        }
+    }
+}
