@@ -75,13 +75,23 @@ fn rules() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    run_command(&mut cargo(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+    run_command(&mut cargo([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--keep-going",
+        "--",
+        "-D",
+        "warnings",
+    ]))
 }
 
 /// Libraries, and programs that have none. `--examples` makes cargo resolve features as clippy's `--all-targets` does,
 /// so that the dependencies which clippy has checked are not checked again.
 fn documentation() -> Result<()> {
-    let mut doc = cargo(["doc", "--workspace", "--no-deps", "--locked", "--lib", "--examples"]);
+    let mut doc =
+        cargo(["doc", "--workspace", "--no-deps", "--locked", "--keep-going", "--lib", "--examples"]);
     for program in bare_programs(&metadata()?) {
         doc.args(["--bin", &program]);
     }
