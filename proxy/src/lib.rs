@@ -5,7 +5,7 @@
 //! [`passthrough`] carries it there as bytes, never decoding a message that it does not own, or refuses it with the
 //! leader's name; [`drain`] counts what is under way, so that a shutdown can wait for it.
 //!
-//! A server is built as `Server::builder().layer(drain.layer()).layer(PassThroughLayer::new(router))`, with the
+//! A server is built as `om_api::socket::server().layer(drain.layer()).layer(PassThroughLayer::new(router))`, with the
 //! manager's own services inside.
 
 mod cut;

@@ -17,7 +17,6 @@ use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::transport::Server;
 use tonic::{Status, Streaming};
 use tower::Service;
 
@@ -96,7 +95,7 @@ pub(crate) fn serve_plugin(path: &Path, plugin: TestPlugin) -> Running {
     Running::start(path, || {
         let socket = bind(path, &SocketOptions::default()).unwrap();
         let service = ServicePluginServer::new(plugin).max_decoding_message_size(om_api::MAX_MESSAGE_BYTES);
-        let server = Server::builder().max_concurrent_streams(5000).add_service(service);
+        let server = om_api::socket::server().add_service(service);
         async move { server.serve_with_incoming(socket).await.unwrap() }
     })
 }
@@ -110,7 +109,7 @@ where
     Running::start(path, || {
         let socket = bind(path, &SocketOptions::default()).unwrap();
         let layer = tower::layer::layer_fn(move |_: Routes| Raw(answer.clone()));
-        let server = Server::builder().layer(layer).add_routes(Routes::default());
+        let server = om_api::socket::server().layer(layer).add_routes(Routes::default());
         async move { server.serve_with_incoming(socket).await.unwrap() }
     })
 }
@@ -148,8 +147,7 @@ pub(crate) fn serve_proxy(
         let socket = bind(path, &SocketOptions::default()).unwrap();
         let own = ServicePluginServer::new(TestPlugin::named("own"))
             .max_decoding_message_size(om_api::MAX_MESSAGE_BYTES);
-        let server = Server::builder()
-            .max_concurrent_streams(5000)
+        let server = om_api::socket::server()
             .layer(drain.layer())
             .layer(PassThroughLayer::new(router))
             .add_service(own);
