@@ -1,7 +1,8 @@
 //! Shutting down without cutting answers off.
 //!
 //! A [`Drain`] counts the calls under way. [`Drain::close`] refuses new ones and cuts the streams that would never end
-//! by themselves, telling their clients why; [`Drain::wait`] waits for the rest.
+//! by themselves, telling their clients why; [`Drain::wait`] waits for the rest. A client that does not read (a paused
+//! pager) cannot be told; such a stream is waited for only shortly.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,14 +33,29 @@ const HEALTH: &str = "/grpc.health.v1.Health/Check";
 /// A call of another method whose answer has begun is nearly over, unless it is a stream too: it gets this long.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long the clients of streams are given to take notice.
+const STREAM_PATIENCE: Duration = Duration::from_millis(500);
+
 /// Counts calls, and ends their admission. Clones share the count.
 #[derive(Clone, Debug)]
 pub struct Drain(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    calls: watch::Sender<usize>,
+    under_way: watch::Sender<Counts>,
     closed: CancellationToken,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    calls: usize,
+    streams: usize,
+}
+
+impl Counts {
+    fn of(&mut self, is_stream: bool) -> &mut usize {
+        if is_stream { &mut self.streams } else { &mut self.calls }
+    }
 }
 
 impl Default for Drain {
@@ -52,7 +68,7 @@ impl Drain {
     /// Open, with nothing under way.
     #[must_use]
     pub fn new() -> Self {
-        Self(Arc::new(Shared { calls: watch::Sender::new(0), closed: CancellationToken::new() }))
+        Self(Arc::new(Shared { under_way: watch::Sender::default(), closed: CancellationToken::new() }))
     }
 
     /// The layer that counts. The outermost: what it does not see it cannot wait for.
@@ -61,10 +77,11 @@ impl Drain {
         DrainLayer(self.clone())
     }
 
-    /// Number of calls under way.
+    /// Number of calls under way, streams among them.
     #[must_use]
     pub fn calls(&self) -> usize {
-        *self.0.calls.borrow()
+        let Counts { calls, streams } = *self.0.under_way.borrow();
+        calls + streams
     }
 
     /// Refuses new calls from now on, and cuts the streams. Idempotent.
@@ -78,18 +95,24 @@ impl Drain {
         self.0.closed.is_cancelled()
     }
 
-    /// Waits until no call is under way, at most this long. Returns how many are left.
+    /// Waits until no call is under way, at most this long, and half a second for the streams that were cut. Returns
+    /// how many are left.
     pub async fn wait(&self, at_most: Duration) -> usize {
-        let mut calls = self.0.calls.subscribe();
-        // Neither outcome matters but by what is left.
-        let _ = tokio::time::timeout(at_most, calls.wait_for(|calls| *calls == 0)).await;
+        let mut counts = self.0.under_way.subscribe();
+        // The outcome is what is left.
+        let _ = tokio::time::timeout(at_most, async {
+            let _ = counts.wait_for(|counts| counts.calls == 0).await;
+            let _ =
+                tokio::time::timeout(STREAM_PATIENCE, counts.wait_for(|counts| counts.streams == 0)).await;
+        })
+        .await;
         self.calls()
     }
 
     /// `None` when closed. Counted before the look, so that nobody who waits can miss a call that was let in.
-    fn admit(&self) -> Option<Admitted> {
-        self.0.calls.send_modify(|calls| *calls += 1);
-        let admitted = Admitted(self.0.clone());
+    fn admit(&self, is_stream: bool) -> Option<Admitted> {
+        self.0.under_way.send_modify(|counts| *counts.of(is_stream) += 1);
+        let admitted = Admitted { shared: self.0.clone(), is_stream };
         (!self.is_closed()).then_some(admitted)
     }
 
@@ -112,11 +135,14 @@ fn stopping() -> Status {
 }
 
 /// One call under way.
-struct Admitted(Arc<Shared>);
+struct Admitted {
+    shared: Arc<Shared>,
+    is_stream: bool,
+}
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.0.calls.send_modify(|calls| *calls -= 1);
+        self.shared.under_way.send_modify(|counts| *counts.of(self.is_stream) -= 1);
     }
 }
 
@@ -158,11 +184,11 @@ where
         if path == HEALTH {
             return Box::pin(self.inner.call(request));
         }
-        let Some(admitted) = self.drain.admit() else {
+        let is_stream = STREAMS.contains(&path);
+        let Some(admitted) = self.drain.admit(is_stream) else {
             return Box::pin(std::future::ready(Ok(stopping().into_http())));
         };
         let drain = self.drain.clone();
-        let is_stream = STREAMS.contains(&path);
         let answer = self.inner.call(request);
         Box::pin(async move {
             if !is_stream {

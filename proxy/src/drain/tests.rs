@@ -35,8 +35,9 @@ impl Scene {
     }
 
     async fn calls(&self, expected: usize) {
-        let mut calls = self.drain.0.calls.subscribe();
-        soon("the count of calls", calls.wait_for(|calls| *calls == expected)).await.unwrap();
+        let mut counts = self.drain.0.under_way.subscribe();
+        let right = |counts: &Counts| counts.calls + counts.streams == expected;
+        soon("the count of calls", counts.wait_for(right)).await.unwrap();
     }
 }
 
@@ -121,4 +122,17 @@ async fn health_is_answered_to_the_end() {
     let answer = soon("the answer", Upstream::new(scene.place.path("m")).oneshot(request)).await.unwrap();
     // The test's proxy has no health service: what answers is the server behind the drain.
     assert_eq!(Status::from_header_map(answer.headers()).unwrap().code(), tonic::Code::Unimplemented);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_does_not_hold_up_the_end() {
+    let scene = Scene::new();
+    let mut client = scene.client();
+    // More than fits between plugin and client; nobody reads.
+    let _unread = soon("run", client.run(run_request("dump", 256, 64 * 1024))).await.unwrap();
+    scene.calls(1).await;
+    scene.drain.close();
+    // Without an end of its own it would wait for good, and this for the test's.
+    let left = soon("the wait to be over", scene.drain.wait(Duration::from_secs(3600))).await;
+    assert!(left <= 1);
 }
