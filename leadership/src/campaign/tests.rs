@@ -79,6 +79,11 @@ impl Scene {
     }
 }
 
+async fn until_ended(mandate: &Mandate) {
+    let ended = tokio::time::timeout(HOUR, mandate.ended().cancelled()).await;
+    assert!(ended.is_ok(), "the mandate of term {} does not end", mandate.term());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_named_replica_leads_and_goes_on_as_long_as_it_is_confirmed() {
     let (scene, mandate) = Scene::leading().await;
@@ -111,7 +116,7 @@ async fn when_another_is_named_the_mandate_ends_before_the_standing_says_so() {
 async fn the_deadline_is_kept_when_a_confirmation_hangs() {
     let (mut scene, mandate) = Scene::leading().await;
     scene.office.on_confirm(Mood::Hang);
-    mandate.ended().cancelled().await;
+    until_ended(&mandate).await;
     assert!((RENEW..RENEW + 5 * MS).contains(&scene.clock.now()), "{:?}", scene.clock.now());
     scene.until_unknown("not confirmed within 1.6s").await;
     // It is still named: as soon as the store answers, it leads again, under a new term.
@@ -186,7 +191,7 @@ async fn after_a_jump_of_the_clock_the_mandate_is_dead_at_the_first_look_and_end
     assert!(!mandate.ended().is_cancelled());
     let term = scene.office.fence();
     scene.office.on_confirm(Mood::Grant);
-    mandate.ended().cancelled().await;
+    until_ended(&mandate).await;
     assert!(!matches!(*scene.standing.borrow_and_update(), Standing::Leading(_)));
     assert_eq!(scene.office.newest(), term, "it does not claim on what was seen an hour ago");
     // The detector wakes a little later and sees who was named.
@@ -200,14 +205,14 @@ async fn after_a_jump_of_the_clock_the_mandate_is_dead_at_the_first_look_and_end
 async fn a_fenced_leader_ends_at_once_and_two_that_fence_each_other_slow_down() {
     let (mut scene, mandate) = Scene::leading().await;
     scene.office.fence();
-    mandate.ended().cancelled().await;
+    until_ended(&mandate).await;
     assert!(scene.clock.now() < RETRY + 5 * MS, "{:?}", scene.clock.now());
     scene.until_unknown("term 2 was claimed").await;
     let from = scene.clock.now();
     for _ in 0..8 {
         let mandate = scene.until_leading().await;
         scene.office.fence();
-        mandate.ended().cancelled().await;
+        until_ended(&mandate).await;
     }
     assert!(scene.clock.now() - from > Duration::from_secs(20), "{:?}", scene.clock.now() - from);
     assert_eq!(scene.office.claims(), 9);
@@ -235,7 +240,7 @@ async fn a_blind_detector_is_held_until_the_deadline_and_not_longer() {
     let from = scene.clock.now();
     scene.pass(RENEW - 10 * MS).await;
     assert!(mandate.remaining().is_some());
-    mandate.ended().cancelled().await;
+    until_ended(&mandate).await;
     assert!(scene.clock.now() - from < RENEW + 5 * MS);
     scene.until_unknown("the file system hangs").await;
 }
@@ -277,7 +282,7 @@ async fn dropping_the_campaign_ends_the_mandate() {
     let (scene, mandate) = Scene::leading().await;
     let Scene { mut standing, campaign, .. } = scene;
     drop(campaign);
-    mandate.ended().cancelled().await;
+    until_ended(&mandate).await;
     while standing.changed().await.is_ok() {}
     assert!(matches!(&*standing.borrow(), Standing::Unknown { why } if why.contains("campaign has ended")));
 }

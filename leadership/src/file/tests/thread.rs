@@ -11,7 +11,7 @@ async fn the_poll_goes_on_while_something_else_stirs_in_the_directory() {
     place.write("leader", "service");
     let looks = Arc::new(AtomicUsize::new(0));
     let (path, counted) = (place.at("leader"), Arc::clone(&looks));
-    let options = FileOptions { poll: Duration::from_millis(20), ..FileOptions::default() };
+    let options = FileOptions { poll: Duration::from_millis(300), ..FileOptions::default() };
     let detector = FileDetector::start_with(path.clone(), "service".to_owned(), options, move || {
         let (mut look, events) = eye::looker(&path, true);
         let counted = Arc::clone(&counted);
@@ -24,16 +24,17 @@ async fn the_poll_goes_on_while_something_else_stirs_in_the_directory() {
     });
     until(&mut detector.leadership(), leading()).await;
     let stop = Arc::new(AtomicUsize::new(0));
-    let (noise, stopped) = (place.at("noise"), Arc::clone(&stop));
+    place.write("noise", "x");
+    let (here, there, stopped) = (place.at("noise"), place.at("elsewhere"), Arc::clone(&stop));
     let noisy = tokio::task::spawn_blocking(move || {
         while stopped.load(Ordering::SeqCst) == 0 {
-            std::fs::write(&noise, "x").unwrap();
-            std::fs::remove_file(&noise).unwrap();
+            std::fs::rename(&here, &there).unwrap();
+            std::fs::rename(&there, &here).unwrap();
         }
     });
     let before = looks.load(Ordering::SeqCst);
     let polled = async {
-        while looks.load(Ordering::SeqCst) < before + 5 {
+        while looks.load(Ordering::SeqCst) < before + 3 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
