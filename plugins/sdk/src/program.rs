@@ -36,7 +36,9 @@ pub struct Context {
 #[derive(Args, Clone, Copy, Debug, Default)]
 pub struct NoFlags {}
 
+// No group: a plugin's own struct of flags may have any name.
 #[derive(Parser)]
+#[group(skip)]
 #[command(disable_help_subcommand = true, args_conflicts_with_subcommands = true)]
 struct Flags<F: Args> {
     #[command(subcommand)]
