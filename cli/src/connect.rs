@@ -1,7 +1,8 @@
 //! Calls to a manager: the endpoint, the redirect, the retry.
 //!
 //! What must hold: a call is repeated only with the same request, request id and all, so that it takes effect once; a
-//! follower's word about the leader is followed once a call; nothing outlives the deadline.
+//! follower's word about the leader is followed once a call; a handover is a pause and not an error; nothing outlives the
+//! deadline.
 
 mod find;
 
@@ -21,8 +22,9 @@ use crate::config::{Settings, Target};
 use crate::deadline::Deadline;
 use crate::failure::{Exit, Failure, Result, reason};
 
-/// How long a socket that is absent or refuses is tried again: a program that is just being restarted.
-const ABSENT_PATIENCE: Duration = Duration::from_millis(600);
+/// How long a socket that is absent or refuses is tried again (a program that is just being restarted), and one who was
+/// named leader and denies it (a handover is under way).
+const MOMENT: Duration = Duration::from_millis(600);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 const MOST_KNOWN: usize = 8;
@@ -60,10 +62,21 @@ pub(crate) fn manager(channel: Channel) -> ManagerClient<Channel> {
     ManagerClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES)
 }
 
+/// How long something is put up with: a moment, from the first time on.
+#[derive(Default)]
+struct Patience(Option<Duration>);
+
+impl Patience {
+    fn is_over(&mut self) -> bool {
+        let now = since_boot();
+        now - *self.0.get_or_insert(now) > MOMENT
+    }
+}
+
 /// What to do about a call that failed.
 enum Next {
-    /// Ask again after a pause.
-    Again,
+    /// Ask again after a pause; why, if it is not to be.
+    Again(Failure),
     /// Ask the leader.
     Leader(Address),
     /// Connect anew, and ask again while the patience lasts.
@@ -102,46 +115,66 @@ impl Client {
     {
         let mut pause = FIRST_PAUSE;
         let mut redirected = false;
-        let mut absent_since = None;
+        let mut absent = Patience::default();
+        let mut contradiction = Patience::default();
+        // What it was that took all the time, if that runs out.
+        let mut waited_for: Option<Failure> = None;
         loop {
             let next = match self.attempt(message, &call).await {
                 Ok(answer) => return Ok(answer),
                 Err(next) => next,
             };
             match next {
-                Next::Again => {
+                Next::Again(failure) => {
+                    waited_for = Some(failure);
                     self.deadline.pause(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Next::Leader(address) if !redirected && self.redirect => {
+                Next::Leader(address) if !self.redirect => {
+                    let hint = format!("ask it: --endpoint {address}");
+                    return Err(self.not_leader(&address).hint(hint));
+                }
+                Next::Leader(address) if !redirected => {
                     redirected = true;
                     self.go_to(address);
                 }
+                // Whoever was named has perhaps not heard of it yet: he is asked again, nobody else.
                 Next::Leader(address) => {
-                    let hint = if redirected {
-                        "leadership is moving, or two managers disagree: `om status` asks each".to_owned()
-                    } else {
-                        format!("ask it: --endpoint {address}")
-                    };
-                    return Err(self.not_leader(&address).hint(hint));
-                }
-                Next::Reconnect(failure) => {
-                    let now = since_boot();
-                    let since = *absent_since.get_or_insert(now);
-                    if now - since > ABSENT_PATIENCE || self.deadline.passed() {
-                        return Err(self.explain(failure).await);
-                    }
-                    self.channel = None;
-                    // Whoever was named may be gone; the one first asked may know better by now.
-                    if self.current != self.origin {
-                        self.current = self.origin.clone();
-                        redirected = false;
+                    if contradiction.is_over() || self.deadline.passed() {
+                        let hint = "leadership is moving, or two managers disagree: `om status` asks each";
+                        return Err(self.not_leader(&address).hint(hint));
                     }
                     self.deadline.pause(FIRST_PAUSE).await;
                 }
-                Next::Fail(failure) => return Err(failure),
+                Next::Reconnect(failure) if self.current == self.origin => {
+                    if absent.is_over() || self.deadline.passed() {
+                        return Err(self.explain(failure).await);
+                    }
+                    self.channel = None;
+                    self.deadline.pause(FIRST_PAUSE).await;
+                }
+                // The leader that was named is gone. Whoever named it lives, and will know the next one.
+                Next::Reconnect(failure) => {
+                    self.wait_for_leader(&failure.message);
+                    waited_for = Some(self.explain(failure).await);
+                    self.deadline.pause(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.go_to(self.origin.clone());
+                    redirected = false;
+                }
+                Next::Fail(failure) => {
+                    return Err(match waited_for {
+                        Some(cause) if failure.reason == reason::TIMED_OUT => self.waited(cause),
+                        _ => failure,
+                    });
+                }
             }
         }
+    }
+
+    fn waited(&self, mut cause: Failure) -> Failure {
+        cause.message = format!("{} (waited {})", cause.message, self.deadline.describe());
+        cause
     }
 
     /// One message of a stream that [`Client::call`] opened; `None` at its end.
@@ -230,18 +263,16 @@ impl Client {
             (Reason::NotLeader, None) if !self.redirect => Next::Fail(error.into()),
             // A leader that has not said yet where it serves; no leader yet; a handover while the write was under way.
             (Reason::NotLeader | Reason::NoLeader | Reason::Unclear, _) => {
-                if self.deadline.left().is_some_and(|left| left < FIRST_PAUSE) {
-                    let text = format!("{} (waited {})", error.message, self.deadline.describe());
-                    let mut failure = Failure::from(error);
-                    failure.message = text;
-                    return Next::Fail(failure);
-                }
-                (self.on_wait)(&error.message);
-                self.on_wait = |_| ();
-                Next::Again
+                self.wait_for_leader(&error.message);
+                Next::Again(error.into())
             }
             _ => Next::Fail(error.into()),
         }
+    }
+
+    fn wait_for_leader(&mut self, why: &str) {
+        (self.on_wait)(why);
+        self.on_wait = |_| ();
     }
 
     async fn channel(&mut self) -> Result<Channel, Next> {
@@ -285,7 +316,9 @@ impl Client {
             _ if self.current == self.origin => {
                 failure.hint("is the manager running? is the endpoint right?")
             }
-            _ => failure.hint("the leader that was named does not answer; it may have just died"),
+            _ => failure.hint(
+                "it was named as the leader, and no other has taken over; `om status` shows who is named",
+            ),
         }
     }
 }

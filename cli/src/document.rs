@@ -5,6 +5,7 @@
 
 mod node;
 mod read;
+mod value;
 mod visit;
 
 pub(crate) use node::Node;

@@ -8,10 +8,11 @@ mod deadline;
 mod document;
 mod failure;
 mod output;
+mod refused;
 
 use std::process::ExitCode;
 
-use args::{Cli, Format};
+use args::Cli;
 use clap::Parser as _;
 use failure::{Exit, Failure};
 
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
             let asked = cli.global.output.or_else(config::output_of_environment);
             (run(cli), asked.unwrap_or_default())
         }
-        Err(error) => (refused(&error), asked_for()),
+        Err(error) => (refused::explain(&error), refused::asked_for()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,34 +49,4 @@ fn run(cli: Cli) -> failure::Result<()> {
     // Somebody may still be asked on the terminal: that thread ends with the process.
     runtime.shutdown_background();
     result
-}
-
-/// The command line is not understood, or asks for help.
-fn refused(error: &clap::Error) -> failure::Result<()> {
-    if !error.use_stderr() {
-        return output::write(error.render().to_string().as_bytes());
-    }
-    if asked_for() == Format::Table {
-        let _ = error.print();
-        return Err(Failure::silent(Exit::Usage));
-    }
-    let text = error.render().to_string();
-    let (what, usage) = text.split_once("\n\n").unwrap_or((&text, ""));
-    Err(Failure::usage(what.trim_start_matches("error: ").trim()).hint(output::text::one_line(usage)))
-}
-
-/// The output format, looked for in a command line that is not understood.
-fn asked_for() -> Format {
-    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    let is = |format: &str| {
-        words.windows(2).any(|pair| matches!(pair[0].as_str(), "-o" | "--output") && pair[1] == format)
-            || words
-                .iter()
-                .any(|word| *word == format!("-o{format}") || *word == format!("--output={format}"))
-    };
-    match (is("json"), is("yaml")) {
-        (true, _) => Format::Json,
-        (_, true) => Format::Yaml,
-        _ => config::output_of_environment().unwrap_or_default(),
-    }
 }

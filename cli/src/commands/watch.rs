@@ -3,7 +3,7 @@
 //! What must hold: every event of the store later than where the watch began is printed once, in order, across lost
 //! connections and moved leaders. Therefore the watch always knows the revision that it has seen: at first by asking.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -24,25 +24,24 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(mut context: Context, args: Watch) -> Result<()> {
     context.client.stream_ends = context.settings.timeout_given;
-    let after = match args.from {
+    let start = match args.from {
         Some(revision) => revision,
         None => revision_now(&mut context).await?,
     };
     let name = args.service.unwrap_or_default();
-    let mut seen = Seen { after, resumed_at: after, observed: HashMap::new() };
-    let mut stream = open(&mut context, &name, after).await?;
+    let mut seen = Seen::after(start);
+    let mut stream = open(&mut context, &name, args.from).await?;
     header(&context.out)?;
     loop {
         let lost = follow(&mut context, &mut stream, &mut seen).await?;
         if context.out.is_for_people() && std::io::stderr().is_terminal() {
-            output::note(&format!("{lost}; going on from revision {}", seen.after));
+            output::note(&format!("{lost}; going on after revision {}", seen.complete));
         }
-        seen.resumed_at = seen.after;
-        stream = resume(&mut context, &name, seen.after, lost).await?;
+        stream = resume(&mut context, &name, seen.complete, lost).await?;
     }
 }
 
-/// The revision from which "from now on" begins.
+/// The revision from which "from now on" begins: where to resume if the connection is lost before the first event.
 async fn revision_now(context: &mut Context) -> Result<u64> {
     let request = ListRequest { page_size: 1, ..ListRequest::default() };
     let call = |channel, request| async move { services(channel).list(request).await };
@@ -50,8 +49,8 @@ async fn revision_now(context: &mut Context) -> Result<u64> {
     Ok(page.revision)
 }
 
-async fn open(context: &mut Context, name: &str, after: u64) -> Result<Streaming<WatchResponse>> {
-    let request = WatchRequest { name: name.to_owned(), after_revision: Some(after) };
+async fn open(context: &mut Context, name: &str, after: Option<u64>) -> Result<Streaming<WatchResponse>> {
+    let request = WatchRequest { name: name.to_owned(), after_revision: after };
     let call = |channel, request| async move { services(channel).watch(request).await };
     let stream = context.client.call(&request, call).await?;
     context.follows();
@@ -116,7 +115,7 @@ async fn resume(
     }
     loop {
         context.client.pause(PAUSE).await;
-        match open(context, name, after).await {
+        match open(context, name, Some(after)).await {
             Err(failure)
                 if matches!(failure.exit, Exit::Unreachable | Exit::Leader)
                     && context.settings.redirect
@@ -133,22 +132,34 @@ async fn resume(
 /// What was printed already.
 #[derive(Debug)]
 struct Seen {
-    /// The newest revision of the store that was seen.
-    after: u64,
-    /// What it was when the stream began.
-    resumed_at: u64,
+    /// Every event up to this revision was seen.
+    complete: u64,
+    /// The newest revision of which events were seen, perhaps not all: one write can mean several.
+    current: u64,
+    /// The events of that revision.
+    printed: HashSet<(i32, String)>,
     /// The last observation of each service; under the empty name, of the leadership.
     observed: HashMap<String, (i32, String, u64)>,
 }
 
 impl Seen {
-    /// Notes an event; whether it is to be printed. A stream that begins anew says first how everything is now.
+    fn after(revision: u64) -> Self {
+        Self { complete: revision, current: revision, printed: HashSet::new(), observed: HashMap::new() }
+    }
+
+    /// Notes an event; whether it is to be printed. A stream that begins anew repeats the last revision, and says how
+    /// everything is.
     fn is_news(&mut self, event: &Event) -> bool {
         match event.r#type() {
             EventType::Committed | EventType::Freed | EventType::Destroyed => {
-                let news = event.revision > self.resumed_at;
-                self.after = self.after.max(event.revision);
-                news
+                if event.revision > self.current {
+                    self.complete = event.revision - 1;
+                    self.current = event.revision;
+                    self.printed.clear();
+                }
+                event.revision == self.current
+                    && self.current > self.complete
+                    && self.printed.insert((event.r#type, event.service.clone()))
             }
             EventType::Status => self.observe(&event.service, (event.phase, event.message.clone(), 0)),
             EventType::Leadership => self.observe("", (0, event.leader.clone(), event.term)),

@@ -35,8 +35,26 @@ fn only_one_redirect_is_followed() {
     a.refuse_always("commit", moved(&b));
     b.refuse_always("commit", moved(&a));
     let ended = Om::within(dir.path()).stdin(WEB).run(["commit", "-", "-o", "json"]).code(3);
-    assert_eq!((a.calls("commit").len(), b.calls("commit").len()), (1, 1));
-    assert_eq!(ended.error().0, "NOT_LEADER");
+    assert_eq!(a.calls("commit").len(), 1, "nobody goes back");
+    let asked = b.calls("commit");
+    assert!(asked.iter().all(|call| call.request_id == asked[0].request_id), "{asked:?}");
+    let (reason, message, _) = ended.error();
+    assert_eq!(reason, "NOT_LEADER");
+    assert_eq!(
+        message,
+        format!("web (<stdin>): {} is not the leader and names {}", b.endpoint(), a.endpoint())
+    );
+}
+
+#[test]
+fn one_who_has_not_heard_yet_that_he_leads_is_asked_again() {
+    let dir = directory();
+    let (a, b) = (Fake::serve(dir.path(), "service"), Fake::serve(dir.path(), "b"));
+    a.refuse_always("commit", moved(&b));
+    b.refuse("commit", moved(&a));
+    b.refuse("commit", Error::new(Reason::NoLeader, "taking over"));
+    Om::within(dir.path()).stdin(WEB).run(["commit", "-"]).fine();
+    assert_eq!((a.calls("commit").len(), b.calls("commit").len()), (1, 3));
 }
 
 #[test]
@@ -93,14 +111,23 @@ fn a_leader_without_an_endpoint_is_waited_for() {
 }
 
 #[test]
-fn a_redirect_to_a_dead_leader_ends_soon_with_6() {
+fn a_named_leader_that_is_dead_is_waited_for_like_no_leader() {
     let dir = directory();
-    let fake = Fake::serve(dir.path(), "service");
-    let dead = format!("unix://{}", dir.path().join("dead").display());
-    fake.refuse_always("list", Error::not_leader("b", &dead, 7));
-    let ended = Om::within(dir.path()).run(["ls", "-o", "json"]).code(6);
-    assert_eq!(ended.error().0, "CANNOT_CONNECT");
-    assert!(ended.error().1.contains(&dead), "{:?}", ended.error());
+    let (follower, next) = (Fake::serve(dir.path(), "service"), Fake::serve(dir.path(), "next"));
+    let dead = Error::not_leader("b", &format!("unix://{}", dir.path().join("dead").display()), 7);
+    follower.refuse("free", dead.clone());
+    follower.refuse("free", dead.clone());
+    follower.refuse_always("free", moved(&next));
+    Om::within(dir.path()).run(["free", "web"]).fine();
+    let (asked, done) = (follower.calls("free"), next.calls("free"));
+    assert_eq!((asked.len(), done.len()), (3, 1));
+    assert!(asked.iter().all(|call| call.request_id == done[0].request_id));
+
+    follower.refuse_always("free", dead.clone());
+    let ended = Om::within(dir.path()).run(["free", "web", "-o", "json", "--timeout", "400ms"]).code(6);
+    let (reason, message, _) = ended.error();
+    assert_eq!(reason, "CANNOT_CONNECT");
+    assert!(message.contains(&dead.metadata["endpoint"]), "{message}");
 }
 
 #[test]

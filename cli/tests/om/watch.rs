@@ -75,11 +75,7 @@ fn events_are_one_object_a_line() {
     let leadership = watching.json();
     assert_eq!((&leadership["service"], &leadership["leader"]), (&json!(null), &json!("b")));
     let asked = fake.script().watched[0].clone();
-    assert_eq!(
-        (asked.name.as_str(), asked.after_revision),
-        ("web", Some(5)),
-        "from now on: no gap at the start"
-    );
+    assert_eq!((asked.name.as_str(), asked.after_revision), ("web", None), "from now on");
     assert!(!fake.calls("watch")[0].limited, "a watch has no time limit unless one is given");
 }
 
@@ -112,9 +108,13 @@ fn a_lost_stream_is_resumed_without_gap_and_without_repetition() {
     };
     fake.script().watches.extend([
         ends(vec![event(6, EventType::Committed, "web"), status(6, "web", Phase::Pending)], None),
-        // The first thing a new stream says is how everything is.
+        // A new stream repeats the last revision, and says how everything is.
         ends(
-            vec![status(6, "web", Phase::Pending), event(7, EventType::Committed, "db")],
+            vec![
+                event(6, EventType::Committed, "web"),
+                status(6, "web", Phase::Pending),
+                event(7, EventType::Committed, "db"),
+            ],
             Some(Error::new(Reason::NoLeader, "resigned")),
         ),
         open(vec![status(7, "web", Phase::Ready), event(8, EventType::Freed, "db")]),
@@ -129,7 +129,31 @@ fn a_lost_stream_is_resumed_without_gap_and_without_repetition() {
     let expected = [(6, "committed"), (6, "status"), (7, "committed"), (7, "status"), (8, "freed")];
     assert_eq!(seen, expected.map(|(revision, kind)| (revision, kind.to_owned())));
     let asked: Vec<_> = fake.script().watched.iter().map(|request| request.after_revision.unwrap()).collect();
-    assert_eq!(asked, [5, 6, 7]);
+    assert_eq!(asked, [5, 5, 6], "one write can mean several events: the last one is asked for again");
+}
+
+#[test]
+fn a_write_of_several_events_is_not_cut_in_two() {
+    let dir = directory();
+    let fake = Fake::serve(dir.path(), "service");
+    let cut = WatchScript { messages: vec![told(event(6, EventType::Freed, "a"))], stays_open: false };
+    let again =
+        [event(6, EventType::Freed, "a"), event(6, EventType::Freed, "b"), event(7, EventType::Freed, "c")];
+    fake.script().watches.extend([cut, open(again.into())]);
+    let mut watching = Watching::start(&Om::within(dir.path()).args(["watch", "--from", "5", "-o", "json"]));
+    assert_eq!(["a", "b", "c"].map(|_| watching.json()["service"].clone()), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_watch_from_now_on_misses_nothing_if_it_is_cut_before_the_first_event() {
+    let dir = directory();
+    let fake = Fake::serve(dir.path(), "service");
+    fake.script().revision = 5;
+    fake.script().watches.extend([WatchScript::default(), open(vec![event(6, EventType::Freed, "a")])]);
+    let mut watching = Watching::start(&Om::within(dir.path()).args(["watch", "-o", "json"]));
+    assert_eq!(watching.json()["revision"], 6);
+    let asked: Vec<_> = fake.script().watched.iter().map(|request| request.after_revision).collect();
+    assert_eq!(asked, [None, Some(5)]);
 }
 
 #[test]
@@ -146,7 +170,7 @@ fn a_watch_follows_the_leader_and_comes_back_when_it_dies() {
     follower.script().always.clear();
     drop(leader);
     assert_eq!(watching.json()["revision"], 7);
-    assert_eq!(follower.script().watched.last().unwrap().after_revision, Some(6));
+    assert_eq!(follower.script().watched.last().unwrap().after_revision, Some(5));
 }
 
 #[test]
