@@ -277,3 +277,21 @@ async fn the_search_ends_with_its_registry() {
     soon("the end of the search", async { while ended.changed().await.is_ok() {} }).await;
     drop((socket, peers));
 }
+
+#[tokio::test]
+async fn a_look_does_not_cause_the_next_look() {
+    let place = Place::new();
+    let mut scanner = Scanner::new(place.dir().to_owned());
+    scanner.look(None).unwrap();
+    soon("the look after the watch was set", scanner.changed()).await;
+    scanner.look(None).unwrap();
+    // Creating and closing the file may be told apart: a look or two more, then rest.
+    std::fs::write(place.path("file"), "").unwrap();
+    soon("the word of a new file", scanner.changed()).await;
+    let mut looks = 0;
+    while tokio::time::timeout(POLL / 4, scanner.changed()).await.is_ok() {
+        scanner.look(None).unwrap();
+        looks += 1;
+        assert!(looks < 10, "looking does not come to rest");
+    }
+}
