@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use om_api::socket::BoundSocket;
+use om_api::socket::{self, BoundSocket};
 use om_api::v1::manager_server::ManagerServer;
 use om_api::v1::service_plugin_server::ServicePluginServer;
 use om_proxy::drain::Drain;
@@ -15,7 +15,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
 use tracing::warn;
@@ -74,7 +73,7 @@ where
         let (reporter, health) = tonic_health::server::health_reporter();
         let told = tell_health(reporter, replica.reign.clone());
         let pass_through = PassThroughLayer::new(Arc::new(ManagerRouter(replica)));
-        let mut server = Server::builder().layer(drain.layer()).layer(pass_through);
+        let mut server = socket::server().layer(drain.layer()).layer(pass_through);
         let router = server.add_service(health).add_service(plugin).add_service(manager);
         let router = reflection().into_iter().fold(router, Router::add_service);
         tokio::select! {
