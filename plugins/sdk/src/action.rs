@@ -19,7 +19,7 @@ pub(crate) type Pieces = ReceiverStream<Result<v1::RunResponse, Status>>;
 const BUFFERED: usize = 8;
 
 impl Shell {
-    pub(crate) fn run(
+    pub(crate) async fn run(
         self: &Arc<Self>,
         request: Request<v1::RunRequest>,
     ) -> Result<Response<Pieces>, Status> {
@@ -34,23 +34,23 @@ impl Shell {
             .map_err(|why| Error::new(Reason::InvalidAction, format!("{action}: {why}")))?;
 
         let (sender, pieces) = mpsc::channel(BUFFERED);
+        let end = End::new(&sender, &action)?;
         let service = Service::new(record.clone(), session, record.crew());
         let shell = self.clone();
         if known.effect() == Effect::Read {
             self.tasks.spawn(async move {
                 let running = caught(shell.plugin.run(service, &action, args, Output::new(sender.clone())));
-                let ended = tokio::select! {
-                    () = sender.closed() => return,
-                    () = shell.cut.cancelled() => Err("this plugin is stopping".to_owned()),
+                tokio::select! {
+                    () = sender.closed() => {}
+                    () = shell.cut.cancelled() => {}
                     ended = running => match ended {
-                        Ok(result) => result.map_err(|Failed(why)| why),
-                        Err(panic) => Err(format!("the plugin panicked: {panic}")),
+                        Ok(result) => end.with(result),
+                        Err(panic) => end.with(Err(Failed(format!("the plugin panicked: {panic}")))),
                     },
-                };
-                finish(&sender, &action, ended).await;
+                }
             });
         } else {
-            self.authorize(&caller, &action)?;
+            self.authorize(&caller, &action).await?;
             if record.is_destroying() {
                 let error = Error::new(Reason::Refused, format!("{action}: {name} is being destroyed"));
                 return Err(error.into());
@@ -58,17 +58,11 @@ impl Shell {
             let crew = service.crew().clone();
             crew.spawn(async move {
                 let running = shell.plugin.run(service.clone(), &action, args, Output::new(sender.clone()));
-                let ended = tokio::select! {
-                    () = sender.closed() => return,
-                    ended = while_permitted(&service, running) => ended,
-                };
-                let stopped = || Err(Failed("it was stopped: the authority to act has ended".to_owned()));
-                let ended = ended.result().unwrap_or_else(stopped).map_err(|Failed(why)| why);
-                let telling = finish(&sender, &action, ended);
-                // A reader that does not read must not hold up the end of the service's tasks.
                 tokio::select! {
-                    () = telling => {}
-                    () = service.crew().over().cancelled() => {}
+                    () = sender.closed() => {}
+                    ended = while_permitted(&service, running) => if let Some(result) = ended.result() {
+                        end.with(result);
+                    },
                 }
             });
         }
@@ -76,15 +70,40 @@ impl Shell {
     }
 }
 
-async fn finish(
-    sender: &mpsc::Sender<Result<v1::RunResponse, Status>>,
-    action: &str,
-    ended: Result<(), String>,
-) {
-    if let Err(why) = ended {
-        let error = Error::new(Reason::PluginFailed, format!("{action}: {why}"));
-        // The reader may be gone.
-        let _ = sender.send(Err(error.into())).await;
+/// How a run ends. The end of a stream means success, so whatever is dropped before it has ended says that it was
+/// stopped; the place for saying it is kept from the beginning, however slow the reader.
+struct End {
+    place: Option<mpsc::OwnedPermit<Result<v1::RunResponse, Status>>>,
+    action: String,
+}
+
+impl End {
+    fn new(sender: &mpsc::Sender<Result<v1::RunResponse, Status>>, action: &str) -> Result<Self, Status> {
+        let place = sender.clone().try_reserve_owned();
+        let place = place.map_err(|_| Status::internal("a new channel has room"))?;
+        Ok(Self { place: Some(place), action: action.to_owned() })
+    }
+
+    fn with(mut self, result: Result<(), Failed>) {
+        let place = self.place.take();
+        if let (Some(place), Err(Failed(why))) = (place, result) {
+            self.fail(place, &why);
+        }
+    }
+
+    fn fail(&self, place: mpsc::OwnedPermit<Result<v1::RunResponse, Status>>, why: &str) {
+        place.send(Err(Error::new(Reason::PluginFailed, format!("{}: {why}", self.action)).into()));
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.fail(
+                place,
+                "it was stopped before it ended: the plugin may not act any more, or is stopping",
+            );
+        }
     }
 }
 

@@ -133,9 +133,11 @@ impl Shell {
         Ok(caller)
     }
 
-    /// The session in which the caller may do `what` now.
-    pub(crate) fn authorize(&self, caller: &Caller, what: &str) -> Result<Arc<Session>, Error> {
+    /// The session in which the caller may do `what` now. Waits for the first renewal, which travels beside the calls
+    /// and may come after them; a session without one ends by itself.
+    pub(crate) async fn authorize(&self, caller: &Caller, what: &str) -> Result<Arc<Session>, Error> {
         let session = self.attended_by(caller, what)?;
+        session.authority.decided().await;
         session.authority.check().map_err(|lapsed| {
             fenced(format!("{what}: {lapsed}")).hint("attend anew, and answer the asks for renewal")
         })?;

@@ -71,10 +71,9 @@ impl Shell {
 
         let mut stopped = Vec::new();
         if let Some(earlier) = earlier {
-            let steered = !earlier.authority.over().is_cancelled();
             earlier.authority.end(format!("term {} of {} has begun", open.term, open.manager));
             earlier.stopped.cancelled().await;
-            if steered {
+            if !earlier.is_releasing() {
                 let gone = earlier.services.all().into_iter().filter(|record| record.crew().is_gone());
                 stopped = gone.map(|record| record.name.to_string()).collect();
             }

@@ -51,7 +51,7 @@ impl Authority {
         }
     }
 
-    /// Whether it was ever confirmed.
+    /// When it runs out; `None` before the first renewal.
     pub(crate) fn deadline(&self) -> Option<Duration> {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -210,8 +210,8 @@ mod tests {
 
     #[test]
     fn asks_come_five_times_an_authority_and_when_a_third_is_left() {
-        let mut asks = Asks::new(1000 * MS, 0 * MS);
-        assert_eq!(asks.due(0 * MS), Some(1));
+        let mut asks = Asks::new(1000 * MS, Duration::ZERO);
+        assert_eq!(asks.due(Duration::ZERO), Some(1));
         assert_eq!(asks.due(199 * MS), None);
         assert_eq!(asks.due(200 * MS), Some(2));
         assert_eq!(asks.answered(2), Some(200 * MS));
@@ -221,12 +221,12 @@ mod tests {
 
     #[test]
     fn only_an_ask_that_was_sent_counts_and_only_once() {
-        let mut asks = Asks::new(1000 * MS, 0 * MS);
-        asks.due(0 * MS);
+        let mut asks = Asks::new(1000 * MS, Duration::ZERO);
+        asks.due(Duration::ZERO);
         asks.due(200 * MS);
         assert_eq!(asks.answered(7), None);
-        let mut asks = Asks::new(1000 * MS, 0 * MS);
-        asks.due(0 * MS);
+        let mut asks = Asks::new(1000 * MS, Duration::ZERO);
+        asks.due(Duration::ZERO);
         asks.due(200 * MS);
         assert_eq!(asks.answered(2), Some(200 * MS));
         assert_eq!(asks.answered(2), None);

@@ -8,7 +8,7 @@ use om_api::v1::{self, Phase};
 use om_api::{Error, MAX_SPEC_BYTES, Reason, names};
 use tonic::{Request, Response, Status};
 
-use crate::admit::{Caller, Shell, fenced};
+use crate::admit::{Shell, fenced};
 use crate::attend::STOP_BOUND;
 use crate::guard::caught;
 use crate::record::Record;
@@ -17,8 +17,6 @@ use crate::{Declared, Service, steer};
 
 /// A plan has no effects and must be quick.
 const PLAN_BOUND: Duration = Duration::from_secs(10);
-/// How long a commit waits for the first renewal of its session.
-const CONFIRMATION_BOUND: Duration = Duration::from_secs(1);
 /// How long a call waits for a service to be torn down before it answers that this goes on.
 const DESTROY_BOUND: Duration = Duration::from_secs(2);
 
@@ -34,18 +32,10 @@ impl Shell {
             let current = current.map(|current| readable(current, 0));
             self.plan(declared, current).await?
         } else {
-            self.first_confirmation(&caller).await;
-            self.declare(&caller, declared, state)?
+            let session = self.authorize(&caller, "commit").await?;
+            self.declare(&session, declared, state)?
         };
         Ok(Response::new(answer))
-    }
-
-    /// A leader that has just attended commits at once, and its first renewal travels beside the call: waits for it.
-    async fn first_confirmation(&self, caller: &Caller) {
-        if let Ok(session) = self.attended_by(caller, "commit") {
-            // Whether it came is looked at next.
-            let _ = tokio::time::timeout(CONFIRMATION_BOUND, session.authority.decided()).await;
-        }
     }
 
     async fn plan(&self, wanted: Declared, current: Option<Declared>) -> Result<v1::CommitResponse, Error> {
@@ -76,11 +66,10 @@ impl Shell {
 
     fn declare(
         self: &Arc<Self>,
-        caller: &Caller,
+        session: &Arc<Session>,
         declared: Declared,
         state: bytes::Bytes,
     ) -> Result<v1::CommitResponse, Error> {
-        let session = self.authorize(caller, "commit")?;
         let (name, revision) = (declared.name.clone(), declared.revision);
         if revision == 0 {
             return Err(Error::new(
@@ -116,10 +105,10 @@ impl Shell {
                 (record, changed)
             }
             None => {
-                let crew = self.crew(&name, &session);
+                let crew = self.crew(&name, session);
                 let record = Record::new(declared, state, crew, Phase::Pending);
                 services.insert(name.clone(), record.clone());
-                self.employ(&session, &record, Work::LookAfter);
+                self.employ(session, &record, Work::LookAfter);
                 (record, true)
             }
         };
@@ -192,8 +181,7 @@ impl Shell {
     ) -> Result<Response<v1::DestroyResponse>, Status> {
         let caller = self.admit(&request)?;
         let request = request.into_inner();
-        self.first_confirmation(&caller).await;
-        let session = self.authorize(&caller, "destroy")?;
+        let session = self.authorize(&caller, "destroy").await?;
         let (record, running) = self.tear_down(&session, request)?;
         // Who asks again while it runs wants to know, not to wait.
         let bound = if running { Duration::ZERO } else { DESTROY_BOUND };

@@ -91,7 +91,6 @@ impl Outbox {
 
 impl Queue {
     /// `None`: nothing now. `Some(None)`: nothing ever.
-    #[expect(clippy::type_complexity, reason = "now, never and something: read in one place")]
     fn pop(&mut self) -> Option<Option<Result<Message, Status>>> {
         if let Some(opened) = self.opened.take() {
             return Some(Some(Ok(Message::Opened(opened))));

@@ -74,6 +74,6 @@ impl ServicePlugin for Server {
     }
 
     async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<Self::RunStream>, Status> {
-        self.0.run(request)
+        self.0.run(request).await
     }
 }

@@ -69,6 +69,18 @@ impl Manager {
     /// # Errors
     /// What the plugin answers.
     pub async fn attend(&self, authority: Duration) -> Result<Attendance, Status> {
+        self.attend_as(authority, false).await
+    }
+
+    /// Opens a session in which no ask is answered.
+    ///
+    /// # Errors
+    /// What the plugin answers.
+    pub async fn attend_silently(&self, authority: Duration) -> Result<Attendance, Status> {
+        self.attend_as(authority, true).await
+    }
+
+    async fn attend_as(&self, authority: Duration, silent: bool) -> Result<Attendance, Status> {
         let (to_plugin, from_test) = mpsc::channel(64);
         let authority_ms = u32::try_from(authority.as_millis()).unwrap_or(u32::MAX);
         let open = Open {
@@ -85,7 +97,7 @@ impl Manager {
             Some(Message::Opened(opened)) => opened,
             other => return Err(Status::internal(format!("not opened: {other:?}"))),
         };
-        let shared = Arc::new(Shared::new(authority_ms));
+        let shared = Arc::new(Shared::new(authority_ms, silent));
         let mut tasks = JoinSet::new();
         tasks.spawn(answer(shared.clone(), incoming, to_plugin.clone()));
         Ok(Attendance { opened, shared, to_plugin, _tasks: tasks })
@@ -241,10 +253,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    fn new(remaining_ms: u32) -> Self {
+    fn new(remaining_ms: u32, silent: bool) -> Self {
         Self {
             remaining_ms: remaining_ms.into(),
-            silent: AtomicBool::new(false),
+            silent: silent.into(),
             refuse: Mutex::default(),
             saved: Mutex::default(),
             seen: watch::Sender::default(),

@@ -1,0 +1,95 @@
+//! A plugin acts only while its authority is renewed, and stops by itself.
+
+use std::time::Duration;
+
+use crate::support::{Host, LONG, SHORT, fenced, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_steered_before_the_first_renewal() {
+    let host = Host::start();
+    let manager = host.manager("x", 1).await;
+    let session = manager.attend_silently(SHORT).await.expect("opened");
+    let error = fenced(manager.commit("probe", "a", "{}", 1, b"").await);
+    assert!(error.message.contains("not confirmed in time"), "{error}");
+    let end = session.until_ended().await.expect("ends").expect("with a reason");
+    let error = fenced::<()>(Err(end));
+    assert!(error.message.contains("not confirmed in time"), "{error}");
+    assert!(host.journal.acts().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passes_without_any_message_stops_everything() {
+    let host = Host::start();
+    let manager = host.manager("x", 1).await;
+    let session = manager.attend(SHORT).await.expect("opened");
+    manager.commit("probe", "a", "{}", 1, b"").await.expect("accepted");
+    until("an act", || host.journal.count("a", 1) > 0).await;
+    let handle = host.journal.handle("a");
+    session.fall_silent();
+    let end = session.until_ended().await.expect("ends").expect("with a reason");
+    let error = fenced::<()>(Err(end));
+    assert!(error.message.contains("not renewed before its deadline"), "{error}");
+    assert_eq!(host.journal.alive(), 0, "dropped before the session is closed");
+    assert!(handle.permit().is_err());
+    assert!(handle.save("s").await.is_err());
+    fenced(manager.commit("probe", "b", "{}", 1, b"").await);
+    // The same manager attends anew, and the old handle stays dead.
+    let _again = manager.attend(LONG).await.expect("opened");
+    manager.commit("probe", "b", "{}", 1, b"").await.expect("accepted");
+    assert!(handle.permit().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewals_keep_it_going_past_many_deadlines() {
+    let host = Host::start();
+    let manager = host.manager("x", 1).await;
+    let session = manager.attend(Duration::from_secs(2)).await.expect("opened");
+    manager.commit("probe", "a", "{}", 1, b"").await.expect("accepted");
+    // Five asks an authority: 15 of them are three deadlines.
+    session.until("15 asks", |seen| seen.asks >= 15 || seen.ended.is_some()).await.expect("asked");
+    assert!(session.seen().ended.is_none(), "{:?}", session.seen().ended);
+    host.journal.handle("a").permit().expect("still");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_ahead_ends_it_and_no_late_renewal_brings_it_back() {
+    let host = Host::start();
+    let manager = host.manager("x", 1).await;
+    let session = manager.attend(LONG).await.expect("opened");
+    manager.commit("probe", "a", "{}", 1, b"").await.expect("accepted");
+    until("an act", || host.journal.count("a", 1) > 0).await;
+    let handle = host.journal.handle("a");
+    handle.permit().expect("held");
+    host.an_hour_passes();
+    // At once, before any watchdog has looked.
+    assert!(handle.permit().is_err());
+    let acts = host.journal.acts().len();
+    fenced::<()>(Err(session.until_ended().await.expect("ends").expect("with a reason")));
+    until("the task to end", || host.journal.alive() == 0).await;
+    assert_eq!(host.journal.acts().len(), acts, "no act after the deadline");
+    assert!(handle.permit().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manager_that_says_none_is_left_ends_it_at_once() {
+    let host = Host::start();
+    let manager = host.manager("x", 1).await;
+    let session = manager.attend(Duration::from_secs(5)).await.expect("opened");
+    manager.commit("probe", "a", "{}", 1, b"").await.expect("accepted");
+    session.grant(Duration::ZERO);
+    let error = fenced::<()>(Err(session.until_ended().await.expect("ends").expect("with a reason")));
+    assert!(error.message.contains("no authority left"), "{error}");
+    assert_eq!(host.journal.alive(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_lasts_no_longer_than_the_session_said_at_its_opening() {
+    let host = Host::start();
+    let manager = host.manager("x", 1).await;
+    let session = manager.attend(SHORT).await.expect("opened");
+    session.grant(LONG);
+    session.until("an ask", |seen| seen.asks > 1 || seen.ended.is_some()).await.expect("asked");
+    session.fall_silent();
+    let error = fenced::<()>(Err(session.until_ended().await.expect("ends").expect("with a reason")));
+    assert!(error.message.contains("deadline"), "{error}");
+}
