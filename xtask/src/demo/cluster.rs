@@ -50,8 +50,9 @@ impl Cluster {
     }
 
     /// The variables that spare the commands their flags.
-    pub(super) fn variables(&self) -> [(&'static str, PathBuf); 2] {
-        [("OM_PLUGINS_DIR", self.place.join("plugins")), ("OM_STATE_DIR", self.place.join("state"))]
+    pub(super) fn variables(&self) -> [(&'static str, PathBuf); 3] {
+        [("OM_PLUGINS_DIR", "plugins"), ("OM_STATE_DIR", "state"), ("OM_PROCESS_DIR", "members")]
+            .map(|(name, dir)| (name, self.place.join(dir)))
     }
 
     /// One of our programs, called in the directory.

@@ -1,8 +1,9 @@
 //! Asking through `om`, as a user would.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::cluster::{Cluster, show_command};
@@ -10,15 +11,35 @@ use crate::run::shown;
 
 /// Shows a call of `om` with what it says. It must succeed.
 pub(super) fn show(cluster: &Cluster, args: &[&str]) -> Result<()> {
+    show_until(cluster, args, |_| false)
+}
+
+/// Shows a call of `om` with what it says up to some line; the rest is left out.
+pub(super) fn show_until(cluster: &Cluster, args: &[&str], ends: impl Fn(&str) -> bool) -> Result<()> {
     let mut command = cluster.program("om", args);
-    show_command(&shown(&command));
-    let output = command.output().context("cannot start om")?;
-    for line in String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).lines() {
-        println!("     {line}");
+    let call = shown(&command);
+    show_command(&call);
+    // One pipe for both, so that lines stay in order.
+    let (reader, writer) = std::io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn().context("cannot start om")?;
+    drop(command);
+    let (mut left_out, mut said_before) = (false, true);
+    for line in BufReader::new(reader).lines() {
+        let line = line?;
+        left_out |= ends(&line);
+        let says = !line.trim().is_empty();
+        if left_out || !(says || said_before) {
+            continue;
+        }
+        println!("{}", format!("     {line}").trim_end());
+        said_before = says;
     }
-    if !output.status.success() {
-        bail!("{} failed: {}", shown(&command), output.status);
+    if left_out {
+        println!("     …");
     }
+    let status = child.wait()?;
+    ensure!(status.success(), "{call} failed: {status}");
     Ok(())
 }
 
@@ -59,12 +80,15 @@ pub(super) fn leads(cluster: &mut Cluster, manager: &str) -> Result<(u64, Durati
     })
 }
 
-/// Waits until the plugins of a leader are attended.
+/// Waits until a leader attends its plugin; says how long that took.
 pub(super) fn attends(cluster: &mut Cluster, manager: &str) -> Result<Duration> {
     let attended = cluster.until("the plugin to be attended", Duration::from_secs(30), |cluster| {
         let status = ask(cluster, &["--name", manager, "status"])?;
-        let plugins = status["plugins"].as_array()?;
-        (!plugins.is_empty() && plugins.iter().all(|plugin| plugin["attended"] == true)).then_some(())
+        // Other replicas may be listed too; they have no kinds.
+        let plugins = status["plugins"].as_array()?.iter();
+        let mut plugins = plugins.filter(|plugin| plugin["kinds"] != serde_json::json!([])).peekable();
+        plugins.peek()?;
+        plugins.all(|plugin| plugin["attended"] == true).then_some(())
     });
     attended.map(|((), took)| took)
 }

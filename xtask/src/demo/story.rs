@@ -1,6 +1,7 @@
 //! What the demo shows, step by step.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -32,7 +33,9 @@ pub(super) fn tell(cluster: &mut Cluster) -> Result<Checks> {
 
     step(1, "Three managers, one plugin");
     show_command(&format!("cd {}", cluster.dir().display()));
-    show_command("export OM_PLUGINS_DIR=$PWD/plugins OM_STATE_DIR=$PWD/state");
+    let short = |dir: &Path| dir.strip_prefix(cluster.dir()).map(|dir| format!("$PWD/{}", dir.display()));
+    let variables = cluster.variables().map(|(name, dir)| Ok(format!("{name}={}", short(&dir)?)));
+    show_command(&format!("export {}", variables.into_iter().collect::<Result<Vec<_>>>()?.join(" ")));
     cluster.start("plugin", "om-plugin-process", &[])?;
     for name in MANAGERS {
         cluster.start(name, "om-manager", &["os", "--name", name, "--leader-file", "leader"])?;
@@ -69,7 +72,7 @@ pub(super) fn tell(cluster: &mut Cluster) -> Result<Checks> {
     let victim = cluster.pid("a")?;
     show_command(&format!("kill -9 {victim}   # om-manager os --name a"));
     cluster.stop("a", Signal::KILL)?;
-    say("nobody leads; the service runs on, for it does not live in the manager");
+    say("nobody leads now; the service runs on, for it does not live in the manager");
     pause(cluster, WATCH)?;
     name_leader(cluster, "b")?;
     let moved = clock::now();
@@ -89,7 +92,7 @@ pub(super) fn tell(cluster: &mut Cluster) -> Result<Checks> {
     om::show(cluster, &["--name", "b", "status"])?;
     say("c follows; asked all the same, it names the leader, and om goes there:");
     om::show(cluster, &["--name", "c", "ls"])?;
-    om::show(cluster, &["--name", "c", "describe", SERVICE])?;
+    om::show_until(cluster, &["--name", "c", "describe", SERVICE], |line| line.starts_with("Spec:"))?;
     pause(cluster, WATCH)?;
     let over = prober.count(steady, |_| true);
     check(format!("the new leader reigns in a higher term: {term_now} after {term}"), term_now > term);
