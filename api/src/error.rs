@@ -43,7 +43,8 @@ macro_rules! reasons {
 reasons! {
     /// Somebody else leads. Metadata: `leader`, `endpoint`, `term`. A client goes there, once.
     NotLeader = "NOT_LEADER" => FailedPrecondition,
-    /// Nobody leads, or leadership was lost before the call was forwarded. Try again soon.
+    /// Nobody leads, or leadership was lost before the call was forwarded. Try again soon. Metadata: `unnamed`, if
+    /// nobody is even named: then it may last.
     NoLeader = "NO_LEADER" => Unavailable,
     /// The caller's term or claim is no longer the newest.
     Fenced = "FENCED" => FailedPrecondition,

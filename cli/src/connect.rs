@@ -22,6 +22,9 @@ use crate::config::{Settings, Target};
 use crate::deadline::Deadline;
 use crate::failure::{Exit, Failure, Result, reason};
 
+/// How long nobody's being named at all is put up with: a leader file that is just being written, a replica that has just
+/// started. Whoever is named and has not taken over yet is waited for as long as the command may take.
+const NOBODY: Duration = Duration::from_secs(2);
 /// How long a socket that is absent or refuses is tried again (a program that is just being restarted), and one who was
 /// named leader and denies it (a handover is under way).
 const MOMENT: Duration = Duration::from_millis(600);
@@ -67,9 +70,9 @@ pub(crate) fn manager(channel: Channel) -> ManagerClient<Channel> {
 struct Patience(Option<Duration>);
 
 impl Patience {
-    fn is_over(&mut self) -> bool {
+    fn is_over(&mut self, moment: Duration) -> bool {
         let now = since_boot();
-        now - *self.0.get_or_insert(now) > MOMENT
+        now - *self.0.get_or_insert(now) > moment
     }
 }
 
@@ -77,6 +80,8 @@ impl Patience {
 enum Next {
     /// Ask again after a pause; why, if it is not to be.
     Again(Failure),
+    /// The same, but not for long: nobody is named as the leader.
+    Nobody(Failure),
     /// Ask the leader.
     Leader(Address),
     /// Connect anew, and ask again while the patience lasts.
@@ -117,6 +122,7 @@ impl Client {
         let mut redirected = false;
         let mut absent = Patience::default();
         let mut contradiction = Patience::default();
+        let mut nobody = Patience::default();
         // What it was that took all the time, if that runs out.
         let mut waited_for: Option<Failure> = None;
         loop {
@@ -130,6 +136,13 @@ impl Client {
                     self.deadline.pause(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
+                Next::Nobody(failure) => {
+                    if nobody.is_over(NOBODY) || self.deadline.passed() {
+                        return Err(failure);
+                    }
+                    self.deadline.pause(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
                 Next::Leader(address) if !self.redirect => {
                     let hint = format!("ask it: --endpoint {address}");
                     return Err(self.not_leader(&address).hint(hint));
@@ -140,14 +153,14 @@ impl Client {
                 }
                 // Whoever was named has perhaps not heard of it yet: he is asked again, nobody else.
                 Next::Leader(address) => {
-                    if contradiction.is_over() || self.deadline.passed() {
+                    if contradiction.is_over(MOMENT) || self.deadline.passed() {
                         let hint = "leadership is moving, or two managers disagree: `om status` asks each";
                         return Err(self.not_leader(&address).hint(hint));
                     }
                     self.deadline.pause(FIRST_PAUSE).await;
                 }
                 Next::Reconnect(failure) if self.current == self.origin => {
-                    if absent.is_over() || self.deadline.passed() {
+                    if absent.is_over(MOMENT) || self.deadline.passed() {
                         return Err(self.explain(failure).await);
                     }
                     self.channel = None;
@@ -261,6 +274,7 @@ impl Client {
                 Err(cause) => Next::Fail(Failure::from(error.clone()).hint(cause.to_string())),
             },
             (Reason::NotLeader, None) if !self.redirect => Next::Fail(error.into()),
+            (Reason::NoLeader, _) if error.metadata.contains_key("unnamed") => Next::Nobody(error.into()),
             // A leader that has not said yet where it serves; no leader yet; a handover while the write was under way.
             (Reason::NotLeader | Reason::NoLeader | Reason::Unclear, _) => {
                 self.wait_for_leader(&error.message);

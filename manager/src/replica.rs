@@ -50,7 +50,8 @@ impl Replica {
     pub(crate) fn refusal(&self) -> Error {
         match self.elsewhere() {
             Ok(leader) => Error::not_leader(&leader.name, &leader.endpoint, leader.term),
-            Err(why) => errors::no_leader(&why),
+            Err(why) if self.somebody_is_named() => errors::no_leader(&why),
+            Err(why) => errors::no_leader(&why).with("unnamed", true),
         }
     }
 
@@ -58,7 +59,16 @@ impl Replica {
     pub(crate) fn refused_route(&self) -> Route {
         match self.elsewhere() {
             Ok(leader) => Route::Elsewhere(leader),
-            Err(why) => Route::Nobody { why },
+            Err(_) => Route::Refuse(self.refusal()),
+        }
+    }
+
+    /// Whether somebody is named, and so may soon lead.
+    fn somebody_is_named(&self) -> bool {
+        match &*self.standing.borrow() {
+            Standing::Leading(_) => true,
+            Standing::Following { leader } => leader.is_some(),
+            Standing::Unknown { .. } => false,
         }
     }
 
