@@ -30,15 +30,18 @@ impl Fs {
         floor: Revision,
         stale: &BTreeSet<String>,
     ) -> Result<BTreeSet<String>> {
+        let inventory = self.list()?;
+        let covered = position.snapshot.map_or(0, |snapshot| snapshot.revision);
         let mut oldest = position.segment;
         let mut on_chain = BTreeSet::new();
         self.chain(position.segment, &reign.cluster, |link| {
             oldest = link.id;
             on_chain.insert(link.id);
-            link.opened.header.base <= floor
+            let header = &link.opened.header;
+            let gone = || header.previous_id().is_some_and(|(id, _)| !inventory.segments.contains(&id));
+            header.base <= floor || (header.base <= covered && gone())
         })?;
         self.confirm(reign)?;
-        let inventory = self.list()?;
         let mut names: Vec<String> = Vec::new();
         let superfluous =
             |id: &&names::SegmentId| **id < oldest || (**id < position.segment && !on_chain.contains(id));

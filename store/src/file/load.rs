@@ -7,7 +7,7 @@ use super::claims::Reign;
 use super::fs::Fs;
 use super::names::{SegmentId, SnapshotId};
 use super::segment::{Opened, follows};
-use crate::{Entry, Head, Record, Result, Revision, View};
+use crate::{Entry, Error, Head, Record, Result, Revision, View};
 
 /// How far a state was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,15 @@ impl Fs {
         };
         let (claim, reign) = self.newest_claim(&inventory, &cluster)?.unzip();
         let incremental = match known {
-            Some(known) => self.load_since(newest, &cluster, known)?,
+            Some(known) if newest < known.segment => {
+                return Err(self.corrupt(&known.segment.to_string(), "was here, and is missing"));
+            }
+            // A chain that does not lead back to the known position may have been compacted; if it is damaged, that
+            // shows when it is read whole.
+            Some(known) => match self.load_since(newest, &cluster, known) {
+                Err(Error::Corrupt { .. }) => None,
+                other => other?,
+            },
             None => None,
         };
         let (position, news) = match incremental {
@@ -106,9 +114,6 @@ impl Fs {
         cluster: &str,
         known: &Position,
     ) -> Result<Option<(Position, News)>> {
-        if newest < known.segment {
-            return Err(self.corrupt(&known.segment.to_string(), "was here, and is missing"));
-        }
         let mut entries = Vec::new();
         let mut last = known.revision;
         let mut links = Vec::new();

@@ -19,7 +19,7 @@ use super::segment::Peek;
 use crate::{Entry, Error, Result, Revision};
 
 /// Where a watch is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     /// The last revision that was given out, or after which to begin.
     pub(crate) revision: Revision,

@@ -9,7 +9,12 @@
     reason = "only tests call this, and a panic is their verdict"
 )]
 
+mod power;
 pub mod suite;
+mod twisted;
+
+pub use power::{Dice, Fate, MemoryDisk};
+pub use twisted::{Call, Twist, TwistedDisk};
 
 use crate::{Candidate, Store};
 

@@ -1,3 +1,42 @@
 //! The tests of the file backend.
 
 mod conformance;
+mod damage;
+mod errors;
+mod freeze;
+mod kill;
+mod ledger;
+mod messages;
+mod model;
+mod power;
+mod size;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::FileStore;
+use super::disk::Disk;
+use super::fs::Tuning;
+use crate::{Change, Store, Token};
+
+/// Where the store is on a disk in memory.
+const DIR: &str = "/state";
+
+/// Small files and no patience: many rounds in little time.
+fn store_on(dir: impl Into<std::path::PathBuf>, disk: Arc<dyn Disk>) -> FileStore {
+    let tuning = Tuning { chunk: 4096, patience: Duration::from_micros(200), poll: Duration::from_millis(1) };
+    FileStore::tuned(dir, disk, tuning)
+}
+
+async fn claim(store: &dyn Store, name: &str) -> crate::Result<Token> {
+    let seen = store.load().await?.term();
+    store.claim(&crate::testing::candidate(name), seen).await
+}
+
+fn put(key: &str, value: &str) -> Change {
+    Change::at(1).put(key, value.to_owned())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}

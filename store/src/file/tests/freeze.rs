@@ -1,0 +1,221 @@
+//! A holder that is frozen at any call to the disk, while others take over.
+
+use std::sync::{Arc, Mutex, mpsc};
+
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::ledger::{Answer, Ledger, check, verify, workload};
+use super::{DIR, claim, runtime, store_on};
+use crate::file::FileStore;
+use crate::file::watch::Cursor;
+use crate::testing::{Dice, MemoryDisk, Twist, TwistedDisk};
+use crate::{Error, Op, Revision, Store};
+
+/// A disk that stops at its n-th call until it is thawed.
+struct Freezer {
+    disk: TwistedDisk,
+    frozen: Option<oneshot::Receiver<()>>,
+    thaw: mpsc::SyncSender<()>,
+}
+
+impl Freezer {
+    fn at(disk: &MemoryDisk, n: u64) -> Self {
+        let (tell, frozen) = oneshot::channel();
+        let (thaw, wait) = mpsc::sync_channel(1);
+        let inside = Mutex::new(Some((tell, wait)));
+        let disk = TwistedDisk::new(Arc::new(disk.clone()), move |call| {
+            if call.number == n {
+                let (tell, wait) = inside.lock().unwrap().take().expect("once");
+                tell.send(()).ok();
+                wait.recv().ok();
+            }
+            Twist::Go
+        });
+        Self { disk, frozen: Some(frozen), thaw }
+    }
+
+    fn store(&self) -> FileStore {
+        store_on(DIR, Arc::new(self.disk.clone()))
+    }
+
+    /// Lets the task run until it is frozen (true) or done.
+    async fn freezes(&mut self, task: &mut JoinSet<()>) -> bool {
+        let frozen = self.frozen.take().expect("asked once");
+        tokio::select! {
+            Ok(()) = frozen => true,
+            Some(done) = task.join_next() => { done.unwrap(); false }
+        }
+    }
+}
+
+/// A follower that looks when it is told to, and remembers what it was given.
+struct Follower {
+    store: FileStore,
+    cursor: Cursor,
+    seen: Vec<(Revision, String)>,
+}
+
+impl Follower {
+    fn look(&mut self) {
+        loop {
+            match self.store.fs.follow(&self.cursor) {
+                Ok((entries, next)) => {
+                    for entry in &entries {
+                        let Op::Put { key, .. } = &entry.ops[0] else { panic!("only puts") };
+                        self.seen.push((entry.revision, key.to_string()));
+                    }
+                    let idle = entries.is_empty() && self.cursor == next;
+                    self.cursor = next;
+                    if idle {
+                        return;
+                    }
+                }
+                Err(Error::Compacted { oldest, .. }) => self.cursor = Cursor::after(oldest),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+/// Someone else takes over and does what a holder does; `first` numbers its writes.
+async fn take_over(store: &FileStore, ledger: &Ledger, first: u32) {
+    let Ok(token) = claim(store, "other").await else { return };
+    ledger.write(store, &token, first, 10).await;
+    drop(store.compact(&token, 0).await);
+    ledger.write(store, &token, first + 1, 500).await;
+}
+
+/// The holder is frozen at call `n`; meanwhile another takes over, itself frozen at its call `m` while a third does.
+/// All wake and go on. Says whether the holder came to call `n`.
+async fn scenario(n: u64, m: Option<u64>) -> Result<bool, String> {
+    let disk = MemoryDisk::new();
+    let ledger = Ledger::default();
+    let plain = || store_on(DIR, Arc::new(disk.clone()));
+    let mut follower = Follower { store: plain(), cursor: Cursor::after(0), seen: Vec::new() };
+    let mut first = Freezer::at(&disk, n);
+    let mut second = Freezer::at(&disk, m.unwrap_or(u64::MAX));
+
+    let mut holder = JoinSet::new();
+    let (store, book) = (first.store(), ledger.clone());
+    holder.spawn(async move { workload(&store, &book, 0).await });
+    if !first.freezes(&mut holder).await {
+        return Ok(false);
+    }
+    follower.look();
+
+    let mut other = JoinSet::new();
+    let (store, book) = (second.store(), ledger.clone());
+    other.spawn(async move { take_over(&store, &book, 100).await });
+    let nested = second.freezes(&mut other).await;
+    follower.look();
+    if nested {
+        take_over(&plain(), &ledger, 200).await;
+        follower.look();
+    }
+    // The oldest or the newer one wakes first.
+    if n.is_multiple_of(2) {
+        first.thaw.send(()).ok();
+        while holder.join_next().await.is_some() {}
+        follower.look();
+    }
+    second.thaw.send(()).ok();
+    while other.join_next().await.is_some() {}
+    follower.look();
+    first.thaw.try_send(()).ok();
+    while holder.join_next().await.is_some() {}
+    follower.look();
+
+    // One that followed all along sees the same as one that comes new.
+    follower.store.load().await.map_err(|error| error.to_string())?;
+    check(&follower.store, &ledger.now())?;
+    verify(plain, &ledger).await?;
+    follower.look();
+    follower.store.load().await.map_err(|error| error.to_string())?;
+    check(&follower.store, &ledger.now())?;
+    for pair in follower.seen.windows(2) {
+        if pair[0].0 >= pair[1].0 {
+            return Err(format!("the watch gave {pair:?}"));
+        }
+    }
+    for (revision, key) in &follower.seen {
+        let there = follower.store.view().get(key).map(|record| record.modified);
+        if there != Some(*revision) {
+            return Err(format!("the watch gave {key} at revision {revision}; it is {there:?}"));
+        }
+    }
+    Ok(true)
+}
+
+#[test]
+fn a_holder_frozen_at_any_call_never_writes_into_the_next_reign() {
+    let runtime = runtime();
+    let mut n = 1;
+    loop {
+        let outcome = runtime.block_on(scenario(n, None));
+        match outcome.unwrap_or_else(|why| panic!("frozen at call {n}: {why}")) {
+            true => n += 1,
+            false => break,
+        }
+    }
+    assert!(n > 100, "only {n} calls");
+}
+
+#[test]
+fn two_holders_frozen_one_after_the_other_never_write_into_the_third_reign() {
+    let runtime = runtime();
+    let mut n = 1;
+    loop {
+        let mut dice = Dice::new(n);
+        let mut going = false;
+        for _ in 0..3 {
+            let m = 1 + dice.roll(60);
+            let outcome = runtime.block_on(scenario(n, Some(m)));
+            going = outcome.unwrap_or_else(|why| panic!("frozen at calls {n} and {m}: {why}"));
+        }
+        if !going {
+            break;
+        }
+        n += 1;
+    }
+    assert!(n > 100, "only {n} calls");
+}
+
+#[test]
+fn a_holder_frozen_before_its_answer_learns_whether_its_write_counts() {
+    let runtime = runtime();
+    let (mut counted, mut refused) = (0, 0);
+    for n in 1.. {
+        let disk = MemoryDisk::new();
+        let mut freezer = Freezer::at(&disk, n);
+        let ledger = Ledger::default();
+        let going = runtime.block_on(async {
+            let mut task = JoinSet::new();
+            let (store, book) = (freezer.store(), ledger.clone());
+            task.spawn(async move {
+                // Frozen within its claim, it is outrun: not what is looked at here.
+                if let Ok(token) = claim(&store, "a").await {
+                    book.write(&store, &token, 0, 10).await;
+                }
+            });
+            if !freezer.freezes(&mut task).await {
+                return false;
+            }
+            claim(&store_on(DIR, Arc::new(disk.clone())), "b").await.unwrap();
+            freezer.thaw.send(()).ok();
+            while task.join_next().await.is_some() {}
+            match ledger.now().get(&0) {
+                Some(Answer::Acknowledged(_)) => counted += 1,
+                Some(Answer::Refused) => refused += 1,
+                None => {}
+                other => panic!("frozen at call {n}: {other:?}, though the new holder has started"),
+            }
+            verify(|| store_on(DIR, Arc::new(disk.clone())), &ledger).await.unwrap();
+            true
+        });
+        if !going {
+            break;
+        }
+    }
+    assert!(counted > 0 && refused > 0, "{counted} counted, {refused} refused");
+}
