@@ -9,9 +9,11 @@ mod run;
 mod snapshot;
 mod watch;
 
+use std::collections::BTreeMap;
+
 use clap::CommandFactory as _;
 
-use crate::args::{Cli, Command};
+use crate::args::{self, Cli, Command};
 use crate::config::Settings;
 use crate::connect::Client;
 use crate::deadline::Deadline;
@@ -38,7 +40,22 @@ impl Context {
 /// Runs a command.
 pub(crate) async fn run(command: Command, settings: Settings) -> Result<()> {
     let out = Out::new(settings.output);
-    let client = Client::new(&settings, if out.is_for_people() { waiting } else { |_| () });
+    // What asks nobody works wherever the manager is.
+    match command {
+        Command::Snapshot(args::Snapshot::Show { file }) => return snapshot::show(&out, &file),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "om", &mut script);
+            return output::write(&script);
+        }
+        Command::Version => {
+            let version = BTreeMap::from([("version", env!("CARGO_PKG_VERSION"))]);
+            return out.show(&version, |_| format!("om {}\n", env!("CARGO_PKG_VERSION")));
+        }
+        _ => {}
+    }
+    let on_wait = if out.is_for_people() { waiting } else { |_: &str| () };
+    let client = Client::new(&settings, settings.target.clone()?, on_wait);
     let context = Context { settings, out, client };
     match command {
         Command::Commit(args) => commit::run(context, args).await,
@@ -53,18 +70,12 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<()> {
         Command::Plugins => manager::plugins(context).await,
         Command::Status => manager::status(context).await,
         Command::History { service } => manager::history(context, service).await,
-        Command::Snapshot(what) => snapshot::run(context, what).await,
-        Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "om", &mut script);
-            output::write(&script)
+        Command::Snapshot(args::Snapshot::Save { file }) => snapshot::save(context, &file).await,
+        Command::Snapshot(args::Snapshot::Restore { file, replace }) => {
+            snapshot::restore(context, &file, replace).await
         }
-        Command::Version => {
-            let version = env!("CARGO_PKG_VERSION");
-            context.out.show(
-                &[("version", version)].into_iter().collect::<std::collections::BTreeMap<_, _>>(),
-                |_| format!("om {version}\n"),
-            )
+        Command::Snapshot(args::Snapshot::Show { .. }) | Command::Completions { .. } | Command::Version => {
+            Ok(())
         }
     }
 }

@@ -20,8 +20,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The options of every command, resolved.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Whom to ask.
-    pub(crate) target: Target,
+    /// Whom to ask, or why that cannot be told: some commands ask nobody.
+    pub(crate) target: Result<Target>,
     /// How to print; `None`: nobody said.
     pub(crate) output: Option<Format>,
     /// For everything that ends by itself.
@@ -103,32 +103,49 @@ pub(crate) fn resolve(flags: &Global) -> Result<Settings> {
         || variable("OM_NO_REDIRECT").map(|text| text != "0" && text != "false").or(file.no_redirect)
             == Some(true);
 
-    // Name and endpoint say the same thing: whichever stands at the stronger place wins.
+    let target = target(flags, file.name, file.endpoint, file.plugins_dir);
+    Ok(Settings { target, output, timeout, timeout_given: flags.timeout.is_some(), redirect: !no_redirect })
+}
+
+/// Name and endpoint are one question: whichever stands at the stronger place answers it.
+fn target(
+    flags: &Global,
+    file_name: Option<String>,
+    file_endpoint: Option<String>,
+    file_directory: Option<PathBuf>,
+) -> Result<Target> {
     let at = |name: Option<String>, endpoint: Option<String>| match (endpoint, name) {
         (Some(url), _) => Some(Whom::Endpoint(url)),
         (None, Some(name)) => Some(Whom::Name(name)),
         (None, None) => None,
     };
+    if flags.name.is_some() && flags.endpoint.is_some() {
+        return Err(
+            Failure::usage("--name and --endpoint are both given").hint("one of them names the manager")
+        );
+    }
+    // Whoever gives a directory wants a socket in it.
+    let elsewhere = |endpoint: Option<String>| endpoint.filter(|_| flags.plugins_dir.is_none());
     let whom = at(flags.name.clone(), flags.endpoint.clone())
-        .or_else(|| at(variable("OM_NAME"), variable("OM_ENDPOINT")))
-        .or_else(|| at(file.name, file.endpoint))
+        .or_else(|| at(variable("OM_NAME"), elsewhere(variable("OM_ENDPOINT"))))
+        .or_else(|| at(file_name, elsewhere(file_endpoint)))
         .unwrap_or_else(|| Whom::Name(DEFAULT_NAME.to_owned()));
-    let target = match whom {
+    match whom {
         Whom::Endpoint(url) => {
-            Target::Endpoint(url.parse::<Address>().map_err(|cause| Failure::usage(cause.to_string()))?)
+            let address = url.parse::<Address>().map_err(|cause| Failure::usage(cause.to_string()))?;
+            Ok(Target::Endpoint(address))
         }
         Whom::Name(name) => {
             om_api::names::check_socket(&name).map_err(Failure::usage)?;
             let said = flags.plugins_dir.clone().or_else(|| variable("OM_PLUGINS_DIR").map(PathBuf::from));
-            let directory = match said.or(file.plugins_dir) {
+            let directory = match said.or(file_directory) {
                 Some(directory) => std::path::absolute(directory)
                     .map_err(|cause| Failure::usage(format!("the plugins directory: {cause}")))?,
                 None => places::plugins_dir(&places::Env::from_process()).map_err(Failure::usage)?,
             };
-            Target::Named { name, directory }
+            Ok(Target::Named { name, directory })
         }
-    };
-    Ok(Settings { target, output, timeout, timeout_given: flags.timeout.is_some(), redirect: !no_redirect })
+    }
 }
 
 enum Whom {

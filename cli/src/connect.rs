@@ -42,12 +42,23 @@ pub(crate) struct Client {
     /// Every endpoint that was asked or named.
     known: Vec<Address>,
     redirect: bool,
-    /// Whether a stream that is opened must end by the deadline too.
-    pub(crate) stream_ends: bool,
+    /// What of a call must be over by the deadline.
+    pub(crate) limit: Limit,
     /// When all of the command must be over.
     pub(crate) deadline: Deadline,
     /// Told once when a call has to wait for a leader.
     on_wait: fn(&str),
+}
+
+/// What of a call must be over by the deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// All of it; the manager is told.
+    All,
+    /// Until the stream that it opens begins.
+    Opening,
+    /// Until somebody takes it: it may work for long before it says anything.
+    Finding,
 }
 
 /// A new request id: the same intent, however often it is sent.
@@ -92,18 +103,18 @@ enum Next {
 
 impl Client {
     /// The way to the manager that the settings name. Connects with the first call.
-    pub(crate) fn new(settings: &Settings, on_wait: fn(&str)) -> Self {
-        let origin = match &settings.target {
+    pub(crate) fn new(settings: &Settings, target: Target, on_wait: fn(&str)) -> Self {
+        let origin = match &target {
             Target::Endpoint(address) => address.clone(),
             Target::Named { name, directory } => Address::Unix(om_api::places::socket(directory, name)),
         };
         Self {
-            target: settings.target.clone(),
+            target,
             current: origin.clone(),
             known: vec![origin.clone()],
             origin,
             channel: None,
-            stream_ends: true,
+            limit: Limit::All,
             redirect: settings.redirect,
             deadline: Deadline::after(settings.timeout),
             on_wait,
@@ -243,11 +254,16 @@ impl Client {
             if left.is_zero() {
                 return Err(Next::Fail(self.timed_out()));
             }
-            if self.stream_ends {
+            if self.limit == Limit::All {
                 request.set_timeout(left);
             }
         }
-        let status = match self.deadline.bound(call(channel, request)).await {
+        let calling = call(channel, request);
+        let answer = match self.limit {
+            Limit::All | Limit::Opening => self.deadline.bound(calling).await,
+            Limit::Finding => Some(calling.await),
+        };
+        let status = match answer {
             Some(Ok(response)) => return Ok(response.into_inner()),
             Some(Err(status)) => status,
             None => return Err(Next::Fail(self.timed_out())),

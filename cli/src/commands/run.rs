@@ -6,7 +6,7 @@ use tonic::Streaming;
 
 use super::Context;
 use crate::args::Run;
-use crate::connect::{manager, request_id, services};
+use crate::connect::{Limit, manager, request_id, services};
 use crate::deadline::human;
 use crate::failure::{Exit, Failure, Result};
 use crate::output::shapes::OperationRow;
@@ -27,7 +27,9 @@ pub(super) async fn run(mut context: Context, args: Run) -> Result<()> {
             return Err(Failure::usage(format!("the argument {key} is given twice, first as {twice:?}")));
         }
     }
-    context.client.stream_ends = context.settings.timeout_given;
+    if !context.settings.timeout_given {
+        context.client.limit = Limit::Finding;
+    }
     let call = |channel, request| async move { services(channel).run(request).await };
     let mut stream: Streaming<RunResponse> = context.client.call(&request, call).await?;
     context.follows();

@@ -15,22 +15,13 @@ use serde::Serialize;
 use tonic::Streaming;
 
 use super::Context;
-use crate::args::Snapshot;
 use crate::connect::{manager, request_id};
 use crate::document::Node;
 use crate::failure::{Exit, Failure, Result, reason};
 use crate::output::table::{Table, number};
-use crate::output::{self, text};
+use crate::output::{self, Out, text};
 
 const PIECE: usize = 256 * 1024;
-
-pub(super) async fn run(context: Context, what: Snapshot) -> Result<()> {
-    match what {
-        Snapshot::Save { file } => save(context, &file).await,
-        Snapshot::Show { file } => show(&context, &file),
-        Snapshot::Restore { file, replace } => restore(context, &file, replace).await,
-    }
-}
 
 #[derive(Serialize)]
 struct Saved {
@@ -40,7 +31,7 @@ struct Saved {
     services: u64,
 }
 
-async fn save(mut context: Context, path: &Path) -> Result<()> {
+pub(super) async fn save(mut context: Context, path: &Path) -> Result<()> {
     let to_stdout = path.as_os_str() == "-";
     if to_stdout && std::io::stdout().is_terminal() {
         return Err(
@@ -190,7 +181,7 @@ struct ShownService {
     state_bytes: usize,
 }
 
-fn show(context: &Context, path: &Path) -> Result<()> {
+pub(super) fn show(out: &Out, path: &Path) -> Result<()> {
     let (shown, bytes) = read(path)?;
     let mut reader = snapshot::decode(bytes.as_slice()).map_err(unusable(&shown))?;
     let header = reader.header().clone();
@@ -205,7 +196,7 @@ fn show(context: &Context, path: &Path) -> Result<()> {
         time: text::time(header.time_unix_ms),
         services,
     };
-    context.out.show(&object, |out| {
+    out.show(&object, |out| {
         let mut table = Table::new(&["NAME", "KIND", "REVISION", "LABELS"]);
         for service in &object.services {
             let labels = text::labels(&service.labels);
@@ -246,7 +237,7 @@ struct Restored {
     freed: Vec<String>,
 }
 
-async fn restore(mut context: Context, path: &Path, replace: bool) -> Result<()> {
+pub(super) async fn restore(mut context: Context, path: &Path, replace: bool) -> Result<()> {
     let (shown, bytes) = read(path)?;
     check(bytes.as_slice(), &shown)?;
     let mut pieces: Vec<ImportSnapshotRequest> = bytes

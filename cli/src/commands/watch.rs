@@ -13,7 +13,7 @@ use tonic::{Status, Streaming};
 
 use super::Context;
 use crate::args::Watch;
-use crate::connect::{is_transport, services};
+use crate::connect::{Limit, is_transport, services};
 use crate::deadline::Deadline;
 use crate::failure::{Exit, Failure, Result};
 use crate::output::shapes::EventLine;
@@ -23,11 +23,13 @@ use crate::output::{self, Out};
 const PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(mut context: Context, args: Watch) -> Result<()> {
-    context.client.stream_ends = context.settings.timeout_given;
     let start = match args.from {
         Some(revision) => revision,
         None => revision_now(&mut context).await?,
     };
+    if !context.settings.timeout_given {
+        context.client.limit = Limit::Opening;
+    }
     let name = args.service.unwrap_or_default();
     let mut seen = Seen::after(start);
     let mut stream = open(&mut context, &name, args.from).await?;

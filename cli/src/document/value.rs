@@ -8,6 +8,9 @@ use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, Seq
 use super::node::Node;
 use super::visit::{Key, Reading};
 
+/// 2^64.
+const BEYOND_INTEGERS: f64 = 18_446_744_073_709_551_616.0;
+
 /// Anything that JSON can hold.
 #[derive(Clone, Copy)]
 pub(super) struct Any<'a> {
@@ -63,6 +66,12 @@ impl<'de> Visitor<'de> for Any<'_> {
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Node, E> {
         self.reading.count(8)?;
+        // Digits beyond those of an integer come here too, rounded; what was written is not known any more.
+        if value.is_finite() && value.abs() >= BEYOND_INTEGERS {
+            return Err(E::custom(format!(
+                "the number {value} is too large to be kept exactly; write it as text"
+            )));
+        }
         let number = serde_json::Number::from_f64(value);
         number.map(Node::Number).ok_or_else(|| E::custom("infinity and not-a-number cannot be said in JSON"))
     }

@@ -230,12 +230,12 @@ fn waiting_ends_with_6_when_the_time_is_up() {
     let pending = described("web", 10, Phase::Pending, "waiting for a port");
     fake.script().describe.insert("web".to_owned(), [Some(pending)].into());
     let om = Om::within(dir.path()).stdin("kind: process\nname: web\n");
-    let ended = om.run(["commit", "--wait", "-", "-o", "json", "--timeout", "300ms"]).code(6);
+    let ended = om.run(["commit", "--wait", "-", "-o", "json", "--timeout", "1s"]).code(6);
     assert_eq!(ended.json()[0]["phase"], "pending");
     let (reason, message, hint) = ended.error();
     assert_eq!(
         (reason.as_str(), message.as_str()),
-        ("TIMED_OUT", "web is pending after 300ms: waiting for a port")
+        ("TIMED_OUT", "web is pending after 1s: waiting for a port")
     );
     assert!(hint.contains("stays declared"), "{hint}");
 }

@@ -54,6 +54,14 @@ fn bad_json_is_named_with_line_and_column() {
 }
 
 #[test]
+fn a_number_that_json_would_round_is_refused() {
+    let (code, message, _) =
+        refused("a.json", br#"{"kind":"p","name":"a","spec":{"n":99999999999999999999}}"#);
+    assert_eq!(code, 7);
+    assert!(message.contains("is too large to be kept exactly; write it as text"), "{message}");
+}
+
+#[test]
 fn an_unknown_field_is_named() {
     assert_eq!(
         yaml("kind: process\nname: web\nmembers: 3\n"),
@@ -109,6 +117,7 @@ fn what_json_cannot_say_is_refused() {
     let spec = |spec: &str| yaml(&format!("{WEB}spec: {spec}\n"));
     assert!(spec("{a: .inf}").contains("cannot be said in JSON"));
     assert!(spec("{a: 99999999999999999999}").contains("the number 99999999999999999999 is too large"));
+    assert!(spec("{a: 1e300}").contains("is too large to be kept exactly"));
     assert!(spec("{a: !Ref b}").contains("the tag !Ref means nothing here"));
     assert!(spec("{a: *nowhere}").contains("unknown anchor"));
 }

@@ -93,10 +93,10 @@ fn without_a_leader_the_time_runs_out_with_3() {
     let dir = directory();
     let fake = Fake::serve(dir.path(), "service");
     fake.refuse_always("list", Error::new(Reason::NoLeader, "the leader file is missing"));
-    let ended = Om::within(dir.path()).run(["ls", "-o", "json", "--timeout", "400ms"]).code(3);
+    let ended = Om::within(dir.path()).run(["ls", "-o", "json", "--timeout", "1s"]).code(3);
     let (reason, message, hint) = ended.error();
     assert_eq!(reason, "NO_LEADER");
-    assert_eq!(message, "the leader file is missing (waited 400ms)");
+    assert_eq!(message, "the leader file is missing (waited 1s)");
     assert!(hint.contains("om status"), "{hint}");
     assert!(fake.calls("list").len() > 1);
 }
@@ -124,7 +124,7 @@ fn a_named_leader_that_is_dead_is_waited_for_like_no_leader() {
     assert!(asked.iter().all(|call| call.request_id == done[0].request_id));
 
     follower.refuse_always("free", dead.clone());
-    let ended = Om::within(dir.path()).run(["free", "web", "-o", "json", "--timeout", "400ms"]).code(6);
+    let ended = Om::within(dir.path()).run(["free", "web", "-o", "json", "--timeout", "1s"]).code(6);
     let (reason, message, _) = ended.error();
     assert_eq!(reason, "CANNOT_CONNECT");
     assert!(message.contains(&dead.metadata["endpoint"]), "{message}");
@@ -160,12 +160,18 @@ fn managers_that_do_answer_are_named() {
 
 #[test]
 fn a_manager_that_is_just_being_restarted_is_found() {
-    let dir = directory();
-    let path = dir.path().to_owned();
-    let child = Om::within(dir.path()).args(["ls", "-o", "json"]).spawn();
-    // Started while the program looks, or before: it is found either way.
-    let _fake = Fake::serve(&path, "service");
-    crate::support::program::end(child).fine();
+    // On a machine that is held up for longer than the program has patience, another try is fair.
+    let in_time = (0..20).any(|_| {
+        let dir = directory();
+        let began = since_boot();
+        let child = Om::within(dir.path()).args(["ls", "-o", "json"]).spawn();
+        let _fake = Fake::serve(dir.path(), "service");
+        let served = since_boot() - began;
+        let ended = crate::support::program::end(child);
+        assert!(ended.code == Some(0) || served > Duration::from_millis(400), "after {served:?}: {ended:#?}");
+        ended.code == Some(0)
+    });
+    assert!(in_time);
 }
 
 #[test]
@@ -255,4 +261,8 @@ fn an_endpoint_or_a_name_picks_the_manager() {
     assert_eq!(a.calls("list").len(), 1);
     Om::default().run(["ls", "--endpoint", "http://a"]).code(2);
     Om::default().run(["ls", "--name", "a/b"]).code(2);
+    Om::default().run(["--endpoint", &b.endpoint(), "ls", "--name", "b"]).code(2);
+    // Whoever gives a directory wants a socket in it.
+    Om::default().env("OM_ENDPOINT", b.endpoint()).run(["ls", "-ojson", "--plugins-dir", &plugins]).fine();
+    assert_eq!(a.calls("list").len(), 2);
 }

@@ -39,7 +39,7 @@ fn without_a_leader_no_further_service_is_tried() {
     let dir = directory();
     let fake = Fake::serve(dir.path(), "service");
     fake.refuse_always("free", Error::new(Reason::NoLeader, "nobody leads"));
-    Om::within(dir.path()).run(["free", "a", "b", "--timeout", "200ms"]).code(3);
+    Om::within(dir.path()).run(["free", "a", "b", "--timeout", "1s"]).code(3);
     let ids: std::collections::HashSet<_> =
         fake.calls("free").into_iter().map(|call| call.request_id).collect();
     assert_eq!(ids.len(), 1);
@@ -85,12 +85,11 @@ fn what_is_in_the_way_is_said_when_the_time_is_up() {
     fake.script().destroy_answer = DestroyResponse { revision: 22, ..Default::default() };
     let stuck = described("web", 10, Phase::Destroying, "web-0 ignores TERM");
     fake.script().describe.insert("web".to_owned(), [Some(stuck)].into());
-    let ended =
-        Om::within(dir.path()).run(["destroy", "web", "-y", "-o", "json", "--timeout", "300ms"]).code(6);
+    let ended = Om::within(dir.path()).run(["destroy", "web", "-y", "-o", "json", "--timeout", "1s"]).code(6);
     assert_eq!(ended.json(), json!([]));
     let (reason, message, _) = ended.error();
     assert_eq!(reason, "TIMED_OUT");
-    assert_eq!(message, "web: web is not gone after 300ms; still in the way: web-0 ignores TERM");
+    assert_eq!(message, "web: web is not gone after 1s; still in the way: web-0 ignores TERM");
 }
 
 #[test]

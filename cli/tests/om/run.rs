@@ -6,6 +6,7 @@ use om_api::{Error, Reason};
 use serde_json::json;
 
 use crate::support::fake::directory;
+use crate::support::program::until;
 use crate::support::{Fake, Om};
 
 fn piece(message: Message) -> Result<RunResponse, tonic::Status> {
@@ -47,6 +48,23 @@ fn output_goes_to_stdout_and_progress_to_stderr() {
     assert!(!fake.calls("run")[0].limited, "a run has no time limit unless one is given");
     Om::within(dir.path()).run(["run", "web", "backup", "--timeout", "9s"]).fine();
     assert!(fake.calls("run")[1].limited);
+}
+
+#[test]
+fn an_action_may_take_its_time_before_it_says_anything() {
+    let dir = directory();
+    let fake = Fake::serve(dir.path(), "service");
+    fake.script().hangs = Some("run");
+    let om = Om::within(dir.path()).env("OM_TIMEOUT", "100ms");
+    let mut child = om.clone().args(["run", "web", "backup"]).spawn();
+    until("the action is asked for", || !fake.calls("run").is_empty());
+    // Something else runs into the same limit meanwhile.
+    fake.refuse_always("list", Error::new(Reason::NoLeader, "nobody leads"));
+    om.run(["ls"]).code(3);
+    assert!(child.try_wait().unwrap().is_none(), "it still waits");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    om.run(["run", "web", "backup", "--timeout", "200ms"]).code(6);
 }
 
 #[test]

@@ -46,6 +46,8 @@ fn completions_are_printed_for_shells() {
         assert!(om.run(["completions", shell]).fine().stdout.contains("om"), "{shell}");
     }
     om.run(["completions", "dos"]).code(2);
+    // What asks no manager needs to know of none.
+    om.env("OM_ENDPOINT", "nonsense").run(["completions", "bash"]).fine();
 }
 
 #[test]
