@@ -67,9 +67,7 @@ fn too_large(shown: &str, size: Option<u64>) -> Failure {
 pub(super) fn parse(shown: &str, bytes: &[u8]) -> Result<Vec<Document>> {
     let text = std::str::from_utf8(bytes).map_err(|cause| {
         let at = cause.valid_up_to();
-        let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
-        let start = bytes[..at].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let column = String::from_utf8_lossy(&bytes[start..at]).chars().count() + 1;
+        let (line, column) = place(&bytes[..at]);
         Failure::spec(format!("{shown}:{line}:{column}: this is not UTF-8 text"))
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -91,6 +89,19 @@ pub(super) fn parse(shown: &str, bytes: &[u8]) -> Result<Vec<Document>> {
             .hint("a service is a mapping with kind, name and spec"));
     }
     Ok(documents)
+}
+
+/// Line and column, from 1, of what follows after these bytes.
+fn place(before: &[u8]) -> (usize, usize) {
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    (line, String::from_utf8_lossy(&before[start..]).chars().count() + 1)
+}
+
+/// What YAML takes nowhere, not even in quotes (its `c-printable`).
+fn is_unprintable(c: char) -> bool {
+    let fine = matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..);
+    !fine
 }
 
 #[derive(PartialEq)]
@@ -120,6 +131,12 @@ fn read_json(shown: &str, text: &str) -> Result<Vec<Document>, (Failure, Fault)>
 }
 
 fn read_yaml(shown: &str, text: &str) -> Result<Vec<Document>> {
+    if let Some((at, odd)) = text.char_indices().find(|(_, c)| is_unprintable(*c)) {
+        let (line, column) = place(&text.as_bytes()[..at]);
+        let code = u32::from(odd);
+        return Err(Failure::spec(format!("{shown}:{line}:{column}: the control character U+{code:04X}"))
+            .hint("in quotes it can be written as an escape: \"\\x1b\""));
+    }
     let mut documents = Vec::new();
     for parser in yaml_serde::Deserializer::from_str(text) {
         let reading = Reading::new(true);

@@ -146,6 +146,15 @@ fn what_is_not_utf_8_is_refused_where_it_begins() {
 }
 
 #[test]
+fn control_characters_are_refused_where_they_stand() {
+    assert_eq!(yaml("kind: process\nname: w\0eb\n"), "a.yaml:2:8: the control character U+0000");
+    assert_eq!(
+        yaml("kind: a\nname: b\nspec: {a: \"\u{1b}\"}\n"),
+        "a.yaml:3:12: the control character U+001B"
+    );
+}
+
+#[test]
 fn a_spec_of_twenty_megabytes_is_refused_without_being_sent() {
     let text = format!("{WEB}spec:\n  blob: {}\n", "x".repeat(20 * 1024 * 1024));
     assert_eq!(
