@@ -148,9 +148,10 @@ impl Client {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Next::Nobody(failure) => {
-                    if nobody.is_over(NOBODY) || self.deadline.passed() {
+                    if nobody.is_over(NOBODY) {
                         return Err(failure);
                     }
+                    waited_for = Some(failure);
                     self.deadline.pause(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }

@@ -102,6 +102,19 @@ fn without_a_leader_the_time_runs_out_with_3() {
 }
 
 #[test]
+fn where_nobody_is_even_named_it_ends_sooner_with_3() {
+    let dir = directory();
+    let fake = Fake::serve(dir.path(), "service");
+    let unnamed = Error::new(Reason::NoLeader, "the leader file is empty").with("unnamed", true);
+    fake.refuse_always("list", unnamed);
+    let om = Om::within(dir.path());
+    // Far less than the 30 seconds of the default, and then the time that is given, which is shorter still.
+    for args in [&["ls", "-o", "json"][..], &["ls", "-o", "json", "--timeout", "300ms"]] {
+        assert_eq!(om.run(args).code(3).error().0, "NO_LEADER");
+    }
+}
+
+#[test]
 fn a_leader_without_an_endpoint_is_waited_for() {
     let dir = directory();
     let fake = Fake::serve(dir.path(), "service");
