@@ -10,13 +10,14 @@
 //!   before it was replaced, and the deadline counts from before the confirmation.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::net::UnixStream;
+use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use om_api::clock::wall_unix_ms;
 use om_store::{Change, Expect, Token};
 use prost::Message;
+use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
@@ -24,7 +25,7 @@ use super::{Realm, Reign};
 use crate::records::{GRANTS, GrantRecord, key};
 
 /// How often a silent plugin of the old leader is looked for again.
-const LOOK: Duration = Duration::from_millis(20);
+const LOOK: Duration = Duration::from_millis(50);
 
 struct Old {
     grant: GrantRecord,
@@ -169,13 +170,15 @@ pub(super) async fn discharge(reign: Reign) {
         );
     }
     loop {
-        let now = (realm.clock)();
+        let left: Vec<(String, GrantRecord)> =
+            lock(&grants.old).iter().map(|(key, old)| (key.clone(), old.grant.clone())).collect();
         let mut over = Vec::new();
-        for (key, Old { grant, .. }) in lock(&grants.old).iter() {
-            // An eighth more, for clocks of two hosts that do not run at the same rate.
+        for (key, grant) in left {
             let authority = Duration::from_millis(grant.authority_ms);
-            if now >= grants.claimed_at + authority + authority / 8 || dead(grant, &realm.host) {
-                over.push(key.clone());
+            // An eighth more, for clocks of two hosts that do not run at the same rate.
+            let runs_out = grants.claimed_at + authority + authority / 8;
+            if (realm.clock)() >= runs_out || dead(&grant, &realm.host).await {
+                over.push(key);
             }
         }
         for key in over {
@@ -196,8 +199,11 @@ pub(super) async fn discharge(reign: Reign) {
 }
 
 /// Whether nobody listens at the socket of a plugin of this host. A socket file that is gone proves nothing.
-fn dead(grant: &GrantRecord, host: &str) -> bool {
-    grant.host == host
-        && UnixStream::connect(&grant.socket)
-            .is_err_and(|cause| cause.kind() == std::io::ErrorKind::ConnectionRefused)
+async fn dead(grant: &GrantRecord, host: &str) -> bool {
+    if grant.host != host {
+        return false;
+    }
+    // A plugin that hangs accepts nothing, and the queue before it may be full: that is an error too, but another.
+    let connected = UnixStream::connect(&grant.socket).await;
+    connected.is_err_and(|cause| cause.kind() == ErrorKind::ConnectionRefused)
 }

@@ -109,16 +109,21 @@ fn read<T: DeserializeOwned>(args: serde_json::Value) -> Result<T, Failed> {
 
 /// The index in a member's name.
 fn index(service: &str, member: &str) -> Result<u32, Failed> {
-    let index = member.strip_prefix(service).and_then(|rest| rest.strip_prefix('-')).and_then(|index| index.parse().ok());
-    index
-        .filter(|index| member_name(service, *index) == member)
-        .ok_or_else(|| Failed(format!("{member:?} is no member of {service}: they are named {service}-0, {service}-1, …")))
+    let index = member
+        .strip_prefix(service)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .and_then(|index| index.parse().ok());
+    index.filter(|index| member_name(service, *index) == member).ok_or_else(|| {
+        Failed(format!("{member:?} is no member of {service}: they are named {service}-0, {service}-1, …"))
+    })
 }
 
 async fn logs(service: &Service, shared: &Shared, args: LogsArgs, output: &Output) -> Result<(), Failed> {
     let name = service.name();
     let state = State::read(&service.state())?;
-    if let Some(state) = state.as_ref().filter(|state| state.host != service.host() && !state.members.is_empty()) {
+    if let Some(state) =
+        state.as_ref().filter(|state| state.host != service.host() && !state.members.is_empty())
+    {
         return Err(Failed(format!("its members and their logs are on the host {}", state.host)));
     }
     let chosen = args.member.as_deref().map(|member| index(name, member)).transpose()?;
@@ -126,7 +131,9 @@ async fn logs(service: &Service, shared: &Shared, args: LogsArgs, output: &Outpu
         let mut found = logs::members(&shared.root, name);
         match (chosen, &state) {
             (Some(chosen), _) => found.retain(|index| *index == chosen),
-            (None, Some(state)) if !state.members.is_empty() => found.retain(|index| state.members.contains_key(index)),
+            (None, Some(state)) if !state.members.is_empty() => {
+                found.retain(|index| state.members.contains_key(index));
+            }
             _ => {}
         }
         found
@@ -152,7 +159,10 @@ async fn logs(service: &Service, shared: &Shared, args: LogsArgs, output: &Outpu
         }
         readers.push((prefix, reader));
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(());
+    }
+    loop {
         let mut quiet = true;
         let mut next = Vec::new();
         for (prefix, mut reader) in readers {
@@ -166,10 +176,11 @@ async fn logs(service: &Service, shared: &Shared, args: LogsArgs, output: &Outpu
             tokio::time::sleep(POLL).await;
         }
     }
-    Ok(())
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> + Send + 'static) -> Result<T, Failed> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> Result<T, Failed> {
     let done = tokio::task::spawn_blocking(work).await.map_err(|cause| Failed(cause.to_string()))?;
     done.map_err(|cause| Failed(format!("cannot read the log: {cause}")))
 }
@@ -179,13 +190,22 @@ fn desk(service: &Service, shared: &Shared) -> Result<Desk, Failed> {
     shared.desks.find(service.name()).ok_or_else(missing)
 }
 
-async fn ask(desk: &Desk, command: Command, answer: oneshot::Receiver<Result<(), Failed>>) -> Result<(), Failed> {
+async fn ask(
+    desk: &Desk,
+    command: Command,
+    answer: oneshot::Receiver<Result<(), Failed>>,
+) -> Result<(), Failed> {
     let gone = || Failed("it is no longer looked after here".to_owned());
     desk.ask.send(command).await.map_err(|_| gone())?;
     answer.await.map_err(|_| gone())?
 }
 
-async fn restart(service: &Service, shared: &Shared, args: RestartArgs, output: &Output) -> Result<(), Failed> {
+async fn restart(
+    service: &Service,
+    shared: &Shared,
+    args: RestartArgs,
+    output: &Output,
+) -> Result<(), Failed> {
     let chosen = args.member.as_deref().map(|member| index(service.name(), member)).transpose()?;
     let mut desk = desk(service, shared)?;
     let (done, answer) = oneshot::channel();

@@ -46,7 +46,12 @@ impl Handle {
         if procfs::alive(pid, start)?.is_none() {
             return Ok(None);
         }
-        Ok(Some(Self { fd: AsyncFd::with_interest(fd, Interest::READABLE)? }))
+        #[expect(
+            deprecated,
+            reason = "sound for an OwnedFd, which stays the same; its successor is unsafe to call"
+        )]
+        let fd = AsyncFd::with_interest(fd, Interest::READABLE)?;
+        Ok(Some(Self { fd }))
     }
 
     /// Waits until it has ended. Works for processes that are not children.
@@ -116,7 +121,12 @@ pub(crate) struct Manner {
 pub(crate) type Identity = (i32, u64);
 
 /// The living processes that belong to a target; `known` are some that did at an earlier look.
-pub(crate) fn belongings(target: &Target, known: &BTreeSet<Identity>, seen: &[Seen], myself: i32) -> BTreeSet<Identity> {
+pub(crate) fn belongings(
+    target: &Target,
+    known: &BTreeSet<Identity>,
+    seen: &[Seen],
+    myself: i32,
+) -> BTreeSet<Identity> {
     let marked = |one: &Seen| one.mark.as_deref() == Some(target.run.as_str());
     let leader = |one: &Seen| one.stat.pid == target.pid && one.stat.start == target.start;
     let own_session = seen.iter().any(|one| leader(one) || marked(one) && one.stat.session == target.pid);
@@ -141,7 +151,8 @@ pub(crate) fn belongings(target: &Target, known: &BTreeSet<Identity>, seen: &[Se
             }
         }
     }
-    let dead = |id: &Identity| seen.iter().any(|one| (one.stat.pid, one.stat.start) == *id && one.stat.is_dead());
+    let dead =
+        |id: &Identity| seen.iter().any(|one| (one.stat.pid, one.stat.start) == *id && one.stat.is_dead());
     ours.into_iter().filter(|id| !dead(id)).collect()
 }
 
@@ -189,7 +200,11 @@ pub(crate) async fn end(
     }
 }
 
-fn tell(process: &Handle, signal: Signal, permit: &(dyn Fn() -> Result<(), Failed> + Send + Sync)) -> Result<(), Failed> {
+fn tell(
+    process: &Handle,
+    signal: Signal,
+    permit: &(dyn Fn() -> Result<(), Failed> + Send + Sync),
+) -> Result<(), Failed> {
     permit()?;
     process.signal(signal)?;
     if signal != Signal::KILL {

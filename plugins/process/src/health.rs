@@ -35,13 +35,15 @@ async fn connect(to: &str) -> Result<TcpStream, String> {
 async fn get(to: &str, path: &str) -> Result<(), String> {
     let mut stream = connect(to).await?;
     let broken = |cause: std::io::Error| format!("no answer from {to}: {cause}");
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: openmanage\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: openmanage\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.map_err(broken)?;
     // "HTTP/1.1 200": all that matters.
     let mut line = Vec::new();
     stream.take(12).read_to_end(&mut line).await.map_err(broken)?;
     let line = String::from_utf8_lossy(&line);
-    let code = line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..)).and_then(|code| code.parse::<u16>().ok());
+    let code =
+        line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..)).and_then(|code| code.parse::<u16>().ok());
     match code {
         Some(200..=399) => Ok(()),
         Some(code) => Err(format!("GET {path} from {to} was answered with {code}")),
@@ -86,13 +88,16 @@ async fn command(order: &Order, run: &str) -> Result<(), String> {
     }
     let mut said = Vec::new();
     if let Some(errors) = errors {
-        let read = errors.take(200).read_to_end(&mut said);
+        let mut errors = errors.take(200);
         // Whoever inherited the pipe may hold it open.
-        let _ = tokio::time::timeout(Duration::from_millis(100), read).await;
+        let _ = tokio::time::timeout(Duration::from_millis(100), errors.read_to_end(&mut said)).await;
     }
     let said = String::from_utf8_lossy(&said);
     let ending = member::ending(status);
-    Err(said.lines().next().map_or_else(|| format!("{program} {ending}"), |line| format!("{program} {ending}: {line}")))
+    Err(said
+        .lines()
+        .next()
+        .map_or_else(|| format!("{program} {ending}"), |line| format!("{program} {ending}: {line}")))
 }
 
 #[cfg(test)]
@@ -155,10 +160,16 @@ mod tests {
         assert_eq!(look(&order("exit 0"), LONG, &run).await, Ok(()));
         let why = look(&order("echo no disk >&2; exit 3"), LONG, &run).await.unwrap_err();
         assert_eq!(why, "sh exited with code 3: no disk");
-        let why = look(&order("sleep 1000 & sleep 1000"), Duration::from_millis(200), &run).await.unwrap_err();
+        let why =
+            look(&order("sleep 1000 & sleep 1000"), Duration::from_millis(200), &run).await.unwrap_err();
         assert_eq!(why, "no answer within 200ms");
         let deadline = om_api::clock::since_boot() + LONG;
-        let left = || crate::procfs::snapshot().unwrap().iter().any(|one| one.mark.as_deref() == Some(&*run) && !one.stat.is_dead());
+        let left = || {
+            crate::procfs::snapshot()
+                .unwrap()
+                .iter()
+                .any(|one| one.mark.as_deref() == Some(&*run) && !one.stat.is_dead())
+        };
         while left() {
             assert!(om_api::clock::since_boot() < deadline, "something of the late command is left");
             tokio::time::sleep(Duration::from_millis(5)).await;

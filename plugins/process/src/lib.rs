@@ -115,7 +115,13 @@ impl Plugin for ProcessPlugin {
             .map_err(|cause| Failed(format!("cannot remove the directories of {}: {cause}", service.name())))
     }
 
-    async fn run(&self, service: Service, action: &str, args: serde_json::Value, output: Output) -> Result<(), Failed> {
+    async fn run(
+        &self,
+        service: Service,
+        action: &str,
+        args: serde_json::Value,
+        output: Output,
+    ) -> Result<(), Failed> {
         actions::run(&service, &self.shared, action, args, &output).await
     }
 

@@ -257,7 +257,13 @@ mod tests {
         fs::write(file(home.path(), 2), "1\n2\n").unwrap();
         fs::write(file(home.path(), 1), "3\n4 be").unwrap();
         fs::write(file(home.path(), 0), "gan\n5\n").unwrap();
-        for (lines, wanted) in [(0, ""), (1, "5\n"), (2, "4 began\n5\n"), (4, "2\n3\n4 began\n5\n"), (99, "1\n2\n3\n4 began\n5\n")] {
+        for (lines, wanted) in [
+            (0, ""),
+            (1, "5\n"),
+            (2, "4 began\n5\n"),
+            (4, "2\n3\n4 began\n5\n"),
+            (99, "1\n2\n3\n4 began\n5\n"),
+        ] {
             let (found, _) = Reader::last(home.path(), lines).unwrap();
             assert_eq!(text(found), wanted, "{lines} lines");
         }
@@ -292,7 +298,8 @@ mod tests {
             }
         }
         assert!(!file(home.path(), 3).exists(), "only three files are kept");
-        let kept: String = [2, 1, 0].map(|number| fs::read_to_string(file(home.path(), number)).unwrap()).concat();
+        let kept: String =
+            [2, 1, 0].map(|number| fs::read_to_string(file(home.path(), number)).unwrap()).concat();
         assert!(kept.len() > 80_000 && kept.len() < 3 * 60_000, "{} bytes are kept", kept.len());
         assert!(expected.ends_with(&kept), "lines are missing or twice");
         followed.extend(reader.more().unwrap());

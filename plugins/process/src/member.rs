@@ -46,14 +46,21 @@ impl Gate {
     ///
     /// # Errors
     /// A directory, the log or the process cannot be made.
-    pub(crate) async fn make(program: &Path, root: &Path, service: &str, index: u32, launch: Launch) -> Result<Self, Why> {
+    pub(crate) async fn make(
+        program: &Path,
+        root: &Path,
+        service: &str,
+        index: u32,
+        launch: Launch,
+    ) -> Result<Self, Why> {
         let member = spec::member_name(service, index);
         let home = spec::member_dir(root, service, index);
         make_dir(&home)?;
         if launch.own_dir {
             make_dir(&launch.order.dir)?;
         }
-        let log = open_log(&home).map_err(|cause| format!("cannot open the log in {}: {cause}", home.display()))?;
+        let log =
+            open_log(&home).map_err(|cause| format!("cannot open the log in {}: {cause}", home.display()))?;
         let mut order = launch.order;
         let run = new_run();
         order.env.insert(gate::MARK.to_owned(), run.clone());
@@ -69,10 +76,13 @@ impl Gate {
             .map_err(|cause| format!("cannot make a process of {}: {cause}", program.display()))?;
         let gone = || "the new process ended at once".to_owned();
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or_else(gone)?;
-        let (Some(mut input), Some(back)) = (child.stdin.take(), child.stdout.take()) else { return Err(gone()) };
+        let (Some(mut input), Some(back)) = (child.stdin.take(), child.stdout.take()) else {
+            return Err(gone());
+        };
         let looked = procfs::stat(pid).map_err(|cause| format!("cannot look at the new process: {cause}"))?;
         let start = looked.ok_or_else(gone)?.start;
-        let handle = Handle::open(pid, start).map_err(|cause| format!("cannot watch the new process: {cause}"))?;
+        let handle =
+            Handle::open(pid, start).map_err(|cause| format!("cannot watch the new process: {cause}"))?;
         let mut line = serde_json::to_vec(&order).map_err(|cause| cause.to_string())?;
         line.push(b'\n');
         input.write_all(&line).await.map_err(|cause| format!("the new process does not listen: {cause}"))?;

@@ -110,11 +110,8 @@ pub(crate) fn next(wanted: Wanted, views: &BTreeMap<u32, View>) -> Vec<Step> {
     for (ready, index, stage) in outdated {
         let turn = under_way < wanted.max_unavailable && (!ready || unavailable < wanted.max_unavailable);
         match stage {
-            Stage::Down { due } if !turn => {
-                if due {
-                    steps.push(Step::Again(index));
-                }
-            }
+            Stage::Down { due: true } if !turn => steps.push(Step::Again(index)),
+            Stage::Down { .. } if !turn => {}
             Stage::Down { .. } => {
                 steps.push(Step::Start(index));
                 under_way += 1;
@@ -150,7 +147,12 @@ pub(crate) fn describe(service: &str, wanted: &Spec, current: Option<&Spec>) -> 
         let changes = current.template().differences(&wanted.template());
         if !changes.is_empty() {
             let changes = changes.join(", ");
-            ranged(&mut lines, 0..kept, |index| format!("replace {} ({changes} changed)", name(index)), false);
+            ranged(
+                &mut lines,
+                0..kept,
+                |index| format!("replace {} ({changes} changed)", name(index)),
+                false,
+            );
         }
         let settings = [
             ("health", current.health != wanted.health),
@@ -158,7 +160,8 @@ pub(crate) fn describe(service: &str, wanted: &Spec, current: Option<&Spec>) -> 
             ("stop", current.stop != wanted.stop),
             ("update", current.update != wanted.update),
         ];
-        let settings: Vec<_> = settings.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
+        let settings: Vec<_> =
+            settings.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect();
         if !settings.is_empty() {
             lines.push(format!("change the settings of {}, members go on", settings.join(", ")));
         }
@@ -264,10 +267,19 @@ mod tests {
                     };
                     views.insert(index, view);
                 }
-                let down = views.values().filter(|view| !matches!(view.stage, Stage::Up { ready: true, .. })).count();
+                let down = views
+                    .values()
+                    .filter(|view| !matches!(view.stage, Stage::Up { ready: true, .. }))
+                    .count();
                 assert!(down <= max as usize, "{down} of {members} down at once");
-                let Some(view) = views.values_mut().find(|view| **view != WORKS && **view != OLD) else { break };
-                *view = if view.stage == Stage::Stopping { View { stage: Stage::Stopped, ..*view } } else { WORKS };
+                let Some(view) = views.values_mut().find(|view| **view != WORKS && **view != OLD) else {
+                    break;
+                };
+                *view = if view.stage == Stage::Stopping {
+                    View { stage: Stage::Stopped, ..*view }
+                } else {
+                    WORKS
+                };
             }
             assert!(views.values().all(|view| *view == WORKS));
         }
@@ -279,8 +291,10 @@ mod tests {
         let two = read(r#"{"members": 2, "command": ["a"], "port": {"from": 18080}}"#);
         assert_eq!(describe("web", &two, None), ["start web-0 on port 18080", "start web-1 on port 18081"]);
         assert_eq!(describe("web", &two, Some(&two)), ["nothing to do"]);
-        let one = read(r#"{"members": 1, "command": ["b"], "port": {"from": 18080}, "stop": {"signal": "INT"}}"#);
-        let lines = ["stop web-1", "replace web-0 (command changed)", "change the settings of stop, members go on"];
+        let one =
+            read(r#"{"members": 1, "command": ["b"], "port": {"from": 18080}, "stop": {"signal": "INT"}}"#);
+        let lines =
+            ["stop web-1", "replace web-0 (command changed)", "change the settings of stop, members go on"];
         assert_eq!(describe("web", &one, Some(&two)), lines);
         let many = read(r#"{"members": 1000, "command": ["a"]}"#);
         let lines = describe("web", &many, None);

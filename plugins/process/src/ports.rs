@@ -39,7 +39,9 @@ impl Ports {
     /// Who else claims some of these ports.
     pub(crate) fn overlap(&self, service: &str, wanted: &RangeInclusive<u16>) -> Option<String> {
         let table = self.table();
-        let overlaps = |claimed: &RangeInclusive<u16>| claimed.start() <= wanted.end() && wanted.start() <= claimed.end();
+        let overlaps = |claimed: &RangeInclusive<u16>| {
+            claimed.start() <= wanted.end() && wanted.start() <= claimed.end()
+        };
         let (other, (_, claimed)) =
             table.claims.iter().find(|(other, (_, claimed))| *other != service && overlaps(claimed))?;
         Some(format!(

@@ -95,7 +95,9 @@ pub(crate) fn variable(pid: i32, name: &str) -> Option<String> {
 pub(crate) fn snapshot() -> io::Result<Vec<Seen>> {
     let mut all = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
         // Whoever ends meanwhile, or cannot be understood, is not one to be stopped.
         let Ok(Some(stat)) = stat(pid) else { continue };
         // Kernel threads (children of kthreadd, 2) have no environment.

@@ -56,7 +56,12 @@ impl Desks {
     }
 
     /// Opens the desk of a service.
-    pub(crate) fn open(&self, service: &str, ask: mpsc::Sender<Command>, progress: watch::Receiver<Progress>) -> Open {
+    pub(crate) fn open(
+        &self,
+        service: &str,
+        ask: mpsc::Sender<Command>,
+        progress: watch::Receiver<Progress>,
+    ) -> Open {
         self.table().insert(service.to_owned(), Desk { ask: ask.clone(), progress });
         Open { desks: self.clone(), service: service.to_owned(), ask }
     }

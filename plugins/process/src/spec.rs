@@ -225,7 +225,10 @@ fn check(spec: &Spec, service: &str) -> Result<(), Wrong> {
         }
         let last = u32::from(from) + spec.members.saturating_sub(1);
         if last > 65_535 {
-            return wrong("port.from", format!("{} members from {from} on end at {last}, past 65535", spec.members));
+            return wrong(
+                "port.from",
+                format!("{} members from {from} on end at {last}, past 65535", spec.members),
+            );
         }
     }
     for name in spec.env.keys() {
@@ -241,9 +244,13 @@ fn check(spec: &Spec, service: &str) -> Result<(), Wrong> {
         return wrong("restart.min", "must be longer than 0".to_owned());
     }
     if spec.restart.max < spec.restart.min {
-        return wrong("restart.max", format!("{} is shorter than min, {}", spec.restart.max, spec.restart.min));
+        return wrong(
+            "restart.max",
+            format!("{} is shorter than min, {}", spec.restart.max, spec.restart.min),
+        );
     }
-    text::signal(&spec.stop.signal).or_else(|message| wrong("stop.signal", message).map(|()| Signal::TERM))?;
+    text::signal(&spec.stop.signal)
+        .or_else(|message| wrong("stop.signal", message).map(|()| Signal::TERM))?;
     if spec.update.max_unavailable == 0 {
         return wrong("update.max_unavailable", "with 0 no member could ever be replaced".to_owned());
     }
@@ -284,7 +291,13 @@ impl Spec {
     }
 
     /// How a member that runs by `template` is checked; `None` without `health`.
-    pub(crate) fn probe(&self, template: &Template, service: &str, index: u32, root: &Path) -> Result<Option<Probe>, Wrong> {
+    pub(crate) fn probe(
+        &self,
+        template: &Template,
+        service: &str,
+        index: u32,
+        root: &Path,
+    ) -> Result<Option<Probe>, Wrong> {
         let Some(health) = &self.health else { return Ok(None) };
         let wrong = |field: &str, message: &str| (format!("health{field}"), message.to_owned());
         if health.interval.0.is_zero() {
@@ -307,7 +320,8 @@ impl Spec {
                 Ok(Some(Probe::Tcp(to)))
             }
             (None, Some(http), None) => {
-                let to = address(&fill(".http.port", &http.port.0)?).map_err(|why| wrong(".http.port", &why))?;
+                let to =
+                    address(&fill(".http.port", &http.port.0)?).map_err(|why| wrong(".http.port", &why))?;
                 let path = fill(".http.path", &http.path)?;
                 if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control()) {
                     return Err(wrong(".http.path", "must begin with / and hold no blanks"));
@@ -318,7 +332,8 @@ impl Spec {
                 if command.first().is_none_or(|program| program.trim().is_empty()) {
                     return Err(wrong(".command", "name a program"));
                 }
-                let command = filled(&places, command).map_err(|(at, why)| wrong(&format!(".command[{at}]"), &why))?;
+                let command =
+                    filled(&places, command).map_err(|(at, why)| wrong(&format!(".command[{at}]"), &why))?;
                 Ok(Some(Probe::Command(Order { command, ..launch.order })))
             }
             _ => Err(wrong("", "say exactly one of tcp, http and command")),

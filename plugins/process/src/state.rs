@@ -88,7 +88,8 @@ impl State {
         struct Version {
             version: u32,
         }
-        let unreadable = |cause| Failed(format!("the saved state cannot be read, and is left as it is: {cause}"));
+        let unreadable =
+            |cause| Failed(format!("the saved state cannot be read, and is left as it is: {cause}"));
         let Version { version } = serde_json::from_slice(bytes).map_err(unreadable)?;
         if version != VERSION {
             return Err(Failed(format!(
@@ -135,7 +136,9 @@ mod tests {
     #[test]
     fn a_thousand_members_fit_into_what_a_manager_stores() {
         let mut state = State::new("web", &"h".repeat(64), &"b".repeat(64));
-        let template: Template = serde_json::from_value(serde_json::json!({"command": ["x".repeat(30_000)], "dir": "auto"})).unwrap();
+        let template: Template =
+            serde_json::from_value(serde_json::json!({"command": ["x".repeat(30_000)], "dir": "auto"}))
+                .unwrap();
         for index in 0..crate::spec::MOST_MEMBERS {
             let record = Record {
                 pid: 4_194_304,

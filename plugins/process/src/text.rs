@@ -143,9 +143,9 @@ impl Places<'_> {
                 out.push('$');
                 rest = after;
             } else if let Some(inner) = rest.strip_prefix('{') {
-                let (name, after) = inner
-                    .split_once('}')
-                    .ok_or_else(|| format!("{text:?} has a ${{ without its }}; write $${{ for the text itself"))?;
+                let (name, after) = inner.split_once('}').ok_or_else(|| {
+                    format!("{text:?} has a ${{ without its }}; write $${{ for the text itself")
+                })?;
                 out.push_str(&self.value(name)?);
                 rest = after;
             } else {
@@ -194,9 +194,22 @@ pub(crate) fn signal(name: &str) -> Result<Signal, String> {
 
 /// The name of a signal that ended a process: `SIGKILL`, or its number.
 pub(crate) fn signal_name(number: i32) -> String {
-    let more = [("ABRT", 6), ("SEGV", 11), ("BUS", 7), ("ILL", 4), ("FPE", 8), ("PIPE", 13), ("ALRM", 14), ("TRAP", 5), ("SYS", 31)];
+    let more = [
+        ("ABRT", 6),
+        ("SEGV", 11),
+        ("BUS", 7),
+        ("ILL", 4),
+        ("FPE", 8),
+        ("PIPE", 13),
+        ("ALRM", 14),
+        ("TRAP", 5),
+        ("SYS", 31),
+    ];
     let known = SIGNALS.iter().map(|(name, signal)| (*name, signal.as_raw())).chain(more);
-    known.into_iter().find(|(_, raw)| *raw == number).map_or_else(|| number.to_string(), |(name, _)| format!("SIG{name}"))
+    known
+        .into_iter()
+        .find(|(_, raw)| *raw == number)
+        .map_or_else(|| number.to_string(), |(name, _)| format!("SIG{name}"))
 }
 
 /// A moment as people and programs read it: `2026-11-21T08:39:10Z`.

@@ -80,7 +80,8 @@ fn marked(run: &str) -> usize {
 async fn nothing_is_left_of_a_member_that_daemonized_ignored_and_hid() {
     let run = uuid::Uuid::new_v4().to_string();
     // A child in the group, a daemon that left the session, one without the mark, one that ignores the signal.
-    let script = "sleep 1000 & setsid sleep 1001 & env -i sleep 1002 & (trap '' TERM; sleep 1003; sleep 1004) & wait";
+    let script =
+        "sleep 1000 & setsid sleep 1001 & env -i sleep 1002 & (trap '' TERM; sleep 1003; sleep 1004) & wait";
     let (mut child, target) = leader(script, &run);
     let all = || {
         let known = belongings(&target, &BTreeSet::new(), &procfs::snapshot().unwrap(), 0);
@@ -130,7 +131,7 @@ async fn without_permission_nothing_is_signalled() {
 async fn the_end_of_a_process_that_is_no_child_is_noticed() {
     // The shell prints the pid of a grandchild that outlives it.
     let output = tokio::process::Command::new("sh")
-        .args(["-c", "sleep 1000 >/dev/null & echo $!"])
+        .args(["-c", "sleep 1000 >/dev/null 2>&1 & echo $!"])
         .stdin(Stdio::null())
         .output()
         .await

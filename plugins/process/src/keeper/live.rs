@@ -163,7 +163,8 @@ pub(crate) fn long(restart: Restart) -> Duration {
 
 /// The wait after so many failures in a row.
 pub(crate) fn back_off(restart: Restart, failures: u32) -> Duration {
-    let doubled = 2_u32.checked_pow(failures.saturating_sub(1)).and_then(|times| restart.min.0.checked_mul(times));
+    let doubled =
+        2_u32.checked_pow(failures.saturating_sub(1)).and_then(|times| restart.min.0.checked_mul(times));
     doubled.map_or(restart.max.0, |wait| wait.min(restart.max.0))
 }
 
@@ -175,7 +176,8 @@ mod tests {
     #[test]
     fn the_wait_doubles_up_to_its_limit() {
         let restart = Restart { min: Span::ms(100), max: Span::ms(1000) };
-        let waits: Vec<_> = [1, 2, 3, 4, 5, 99].map(|failures| back_off(restart, failures).as_millis()).into();
+        let waits: Vec<_> =
+            [1, 2, 3, 4, 5, 99].map(|failures| back_off(restart, failures).as_millis()).into();
         assert_eq!(waits, [100, 200, 400, 800, 1000, 1000]);
     }
 

@@ -173,7 +173,8 @@ fn manner(spec: &Spec) -> Manner {
 }
 
 fn rejected(declared: &Declared) -> Result<Spec, Failed> {
-    spec::read(&declared.name, &declared.spec).map_err(|why| Failed(format!("{}: {}", why.field, why.message)))
+    spec::read(&declared.name, &declared.spec)
+        .map_err(|why| Failed(format!("{}: {}", why.field, why.message)))
 }
 
 impl Keeper {
@@ -239,9 +240,15 @@ impl Keeper {
     /// Takes over what runs; what does not run any more, and what was being stopped, is seen to.
     async fn adopt(&mut self) -> Result<(), Failed> {
         let now = clock::since_boot();
-        let records: Vec<(u32, Record)> = self.state.members.iter().map(|(index, record)| (*index, record.clone())).collect();
+        let records: Vec<(u32, Record)> =
+            self.state.members.iter().map(|(index, record)| (*index, record.clone())).collect();
         for (index, record) in records {
-            let mut live = Live { restarts: record.restarts, failures: record.failures, adopted: true, ..Live::down(now) };
+            let mut live = Live {
+                restarts: record.restarts,
+                failures: record.failures,
+                adopted: true,
+                ..Live::down(now)
+            };
             let permit = || self.service.permit().map(drop).map_err(Failed::from);
             let process = member::adopt(&target(&record), &permit).await?;
             let runs = process.is_some();
@@ -334,7 +341,8 @@ impl Keeper {
             }
             self.watch(index);
             self.look(index, Duration::from_millis(20));
-            self.happening.push(Box::pin(async move { Event::Executed(index, run, member::executed(back).await) }));
+            self.happening
+                .push(Box::pin(async move { Event::Executed(index, run, member::executed(back).await) }));
         }
         for index in stops {
             info!(service = self.service.name(), member = index, "stopping");
@@ -363,7 +371,9 @@ impl Keeper {
                     let port = launch.port;
                     // Directories and a process, even one that waits, are effects.
                     self.service.permit()?;
-                    let gate = Gate::make(&self.shared.gate, &self.shared.root, self.service.name(), index, launch).await;
+                    let gate =
+                        Gate::make(&self.shared.gate, &self.shared.root, self.service.name(), index, launch)
+                            .await;
                     gate.map(|gate| (gate, port))
                 }
             },
@@ -379,7 +389,8 @@ impl Keeper {
         let Target { pid, start, run } = gate.target.clone();
         let since = clock::wall_unix_ms();
         let restart = as_before && former_restart(&self.state, index);
-        let record = Record { pid, start, run, spec: hash, port, since, restarts, failures, stopping: false, restart };
+        let record =
+            Record { pid, start, run, spec: hash, port, since, restarts, failures, stopping: false, restart };
         self.state.members.insert(index, record);
         if let Some(live) = self.live.get_mut(&index) {
             live.doing = Doing::Up;
@@ -438,7 +449,9 @@ impl Keeper {
 
     /// Ends the member and all that belongs to it, or what it left behind.
     fn finish(&mut self, index: u32, doing: Doing) {
-        let (Some(live), Some(record)) = (self.live.get_mut(&index), self.state.members.get(&index)) else { return };
+        let (Some(live), Some(record)) = (self.live.get_mut(&index), self.state.members.get(&index)) else {
+            return;
+        };
         live.doing = doing;
         live.handle = None;
         let child: Option<Child> = live.child.take();
@@ -482,7 +495,12 @@ impl Keeper {
                 if doing == Doing::Stopping {
                     live.doing = Doing::Stopped;
                 } else {
-                    let taken = self.state.members.get(&index).and_then(|record| record.port).filter(|port| in_use(*port));
+                    let taken = self
+                        .state
+                        .members
+                        .get(&index)
+                        .and_then(|record| record.port)
+                        .filter(|port| in_use(*port));
                     if let Some(status) = status.filter(|_| !live.never_ran) {
                         live.why = member::ending(status);
                         if let Some(port) = taken {
@@ -490,7 +508,13 @@ impl Keeper {
                         }
                     }
                     let wait = live::back_off(self.spec.restart, live.failures);
-                    warn!(service = self.service.name(), member = index, why = live.why, ?wait, "starts again");
+                    warn!(
+                        service = self.service.name(),
+                        member = index,
+                        why = live.why,
+                        ?wait,
+                        "starts again"
+                    );
                     live.doing = Doing::Down(now + wait);
                 }
             }
@@ -514,7 +538,8 @@ impl Keeper {
     async fn command(&mut self, command: Command) -> Result<(), Failed> {
         match command {
             Command::Restart(which, done) => {
-                let chosen = self.up().filter(|index| which.is_none_or(|which| which == *index)).collect::<Vec<_>>();
+                let chosen =
+                    self.up().filter(|index| which.is_none_or(|which| which == *index)).collect::<Vec<_>>();
                 for index in &chosen {
                     if let Some(record) = self.state.members.get_mut(index) {
                         record.restart = true;
@@ -531,7 +556,8 @@ impl Keeper {
             }
             Command::Signal(which, signal, done) => {
                 let mut result = Ok(());
-                let chosen = self.up().filter(|index| which.is_none_or(|which| which == *index)).collect::<Vec<_>>();
+                let chosen =
+                    self.up().filter(|index| which.is_none_or(|which| which == *index)).collect::<Vec<_>>();
                 if chosen.is_empty() {
                     result = Err(Failed("no such member runs".to_owned()));
                 }
@@ -579,7 +605,8 @@ impl Keeper {
             *last = progress;
             differs
         });
-        if self.reported.as_ref().is_none_or(|(revision, last)| *revision != self.revision || *last != report) {
+        if self.reported.as_ref().is_none_or(|(revision, last)| *revision != self.revision || *last != report)
+        {
             self.service.report_at(self.revision, report.clone());
             self.reported = Some((self.revision, report));
         }
@@ -599,7 +626,8 @@ fn former_restart(state: &State, index: u32) -> bool {
 
 /// Whether somebody listens on this port. Asked only to explain the end of a member.
 fn in_use(port: u16) -> bool {
-    std::net::TcpListener::bind(("0.0.0.0", port)).is_err_and(|cause| cause.kind() == std::io::ErrorKind::AddrInUse)
+    std::net::TcpListener::bind(("0.0.0.0", port))
+        .is_err_and(|cause| cause.kind() == std::io::ErrorKind::AddrInUse)
 }
 
 /// Ends all members of a service, for good. Idempotent.
@@ -609,7 +637,11 @@ pub(crate) async fn end_all(service: &Service, shared: &Shared) -> Result<(), Fa
         return Ok(());
     }
     if state.host != service.host() {
-        return Err(Failed(format!("its members belong to the host {}, which is not this one ({})", state.host, service.host())));
+        return Err(Failed(format!(
+            "its members belong to the host {}, which is not this one ({})",
+            state.host,
+            service.host()
+        )));
     }
     if state.boot != procfs::boot()? {
         return Ok(());

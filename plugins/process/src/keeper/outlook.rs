@@ -64,15 +64,28 @@ impl Facts<'_> {
             Doing::Sweeping | Doing::Down(_) => "backoff",
         };
         let why = if ready { String::new() } else { live.why.clone() };
-        let troubled = !ready && (matches!(phase, "unhealthy" | "failed" | "backoff") || live.failures > 0 && phase == "starting");
-        Standing { name: member_name(self.service, index), phase, why, ready, current: view.current, troubled, late }
+        let troubled = !ready
+            && (matches!(phase, "unhealthy" | "failed" | "backoff")
+                || live.failures > 0 && phase == "starting");
+        Standing {
+            name: member_name(self.service, index),
+            phase,
+            why,
+            ready,
+            current: view.current,
+            troubled,
+            late,
+        }
     }
 
     fn member(&self, standing: &Standing, index: u32, live: &Live) -> Member {
         let record = self.state.members.get(&index);
         let mut details = HashMap::new();
         details.insert("restarts".to_owned(), live.restarts.to_string());
-        details.insert("log".to_owned(), member_dir(self.root, self.service, index).join("log").display().to_string());
+        details.insert(
+            "log".to_owned(),
+            member_dir(self.root, self.service, index).join("log").display().to_string(),
+        );
         if let Some(record) = record {
             details.insert("since".to_owned(), text::moment(record.since));
             if live.doing == Doing::Up || live.doing == Doing::Stopping {
@@ -94,8 +107,10 @@ impl Facts<'_> {
 
     /// The report, and how far a change has come.
     pub(crate) fn tell(&self) -> (Report, Progress) {
-        let standings: Vec<_> = self.live.iter().map(|(index, live)| (*index, live, self.standing(*index, live))).collect();
-        let members = standings.iter().map(|(index, live, standing)| self.member(standing, *index, live)).collect();
+        let standings: Vec<_> =
+            self.live.iter().map(|(index, live)| (*index, live, self.standing(*index, live))).collect();
+        let members =
+            standings.iter().map(|(index, live, standing)| self.member(standing, *index, live)).collect();
         let wanted = self.spec.members;
         let all: Vec<&Standing> =
             standings.iter().filter(|(index, ..)| *index < wanted).map(|(_, _, standing)| standing).collect();
@@ -115,7 +130,10 @@ impl Facts<'_> {
         } else if let Some(one) = holds {
             let verb = if one.late { "stopped at" } else { "waits for" };
             let phase = if ready > 0 { Phase::Degraded } else { Phase::Failed };
-            (phase, format!("the update {verb} {}; {outdated} of {wanted} members are as before", describe(one)))
+            (
+                phase,
+                format!("the update {verb} {}; {outdated} of {wanted} members are as before", describe(one)),
+            )
         } else if let Some(one) = troubled.first() {
             let phase = match ready {
                 0 if troubled.len() == all.len() => Phase::Failed,
@@ -130,7 +148,10 @@ impl Facts<'_> {
         } else {
             (Phase::Pending, format!("starting: {done} of {wanted} members work"))
         };
-        let stuck = all.iter().find(|one| one.troubled && (one.late || one.phase == "failed")).map(|one| describe(one));
+        let stuck = all
+            .iter()
+            .find(|one| one.troubled && (one.late || one.phase == "failed"))
+            .map(|one| describe(one));
         let progress = Progress { done: u32::try_from(done).unwrap_or(u32::MAX), wanted, stuck };
         (Report { phase, message, members }, progress)
     }
@@ -140,7 +161,14 @@ fn address(record: Option<&Record>) -> String {
     record.and_then(|record| record.port).map_or_else(String::new, |port| format!("127.0.0.1:{port}"))
 }
 
-fn remembered(service: &str, state: &State, index: u32, record: &Record, phase: &str, message: &str) -> Member {
+fn remembered(
+    service: &str,
+    state: &State,
+    index: u32,
+    record: &Record,
+    phase: &str,
+    message: &str,
+) -> Member {
     let details = HashMap::from([
         ("pid".to_owned(), record.pid.to_string()),
         ("restarts".to_owned(), record.restarts.to_string()),
