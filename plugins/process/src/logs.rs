@@ -177,20 +177,27 @@ impl Reader {
     /// # Errors
     /// A file cannot be read.
     pub(crate) fn more(&mut self) -> io::Result<Vec<u8>> {
+        let mut came = std::mem::take(&mut self.partial);
         let rotated = inode(&self.home);
         if rotated != self.rotated {
-            let cut = fs::metadata(file(&self.home, 1)).map_or(0, |cut| cut.len());
-            self.at = self.at.saturating_sub(cut);
+            // What was cut off the log is all of `log.1`; its end may not have been read yet.
+            if let Ok(mut cut) = File::open(file(&self.home, 1)) {
+                let length = cut.metadata()?.len();
+                if self.at < length {
+                    cut.seek(SeekFrom::Start(self.at))?;
+                    cut.read_to_end(&mut came)?;
+                }
+                self.at = self.at.saturating_sub(length);
+            }
             self.rotated = rotated;
         }
         let mut log = match File::open(file(&self.home, 0)) {
             Ok(log) => log,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(came),
             Err(other) => return Err(other),
         };
         self.at = self.at.min(log.metadata()?.len());
         log.seek(SeekFrom::Start(self.at))?;
-        let mut came = std::mem::take(&mut self.partial);
         let read = log.take(PIECE).read_to_end(&mut came)?;
         self.at += u64::try_from(read).unwrap_or(0);
         // A line longer than any sane one is passed on in parts.

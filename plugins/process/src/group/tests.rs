@@ -107,18 +107,19 @@ async fn orphans_of_a_leader_that_died_are_found() {
 
 #[tokio::test]
 async fn a_pid_used_again_is_neither_held_nor_killed() {
-    let (mut child, target) = leader("sleep 1000", "somebody-else");
+    let (mut child, target) = leader("sleep 1000", &uuid::Uuid::new_v4().to_string());
     until("a shell", || procfs::stat(target.pid).unwrap().is_some()).await;
-    let stale = Target { start: target.start - 1, run: "mine".to_owned(), ..target };
+    let stale = Target { start: target.start - 1, run: "mine".to_owned(), ..target.clone() };
     assert!(Handle::open(stale.pid, stale.start).unwrap().is_none());
     let manner = Manner { signal: Signal::KILL, timeout: Duration::ZERO };
     end(&Scanner::default(), &stale, manner, &allowed).await.unwrap();
     assert_eq!(child.try_wait().unwrap(), None, "a foreign process was hit");
+    end(&Scanner::default(), &target, manner, &allowed).await.unwrap();
 }
 
 #[tokio::test]
 async fn without_permission_nothing_is_signalled() {
-    let (mut child, target) = leader("sleep 1000", "r");
+    let (mut child, target) = leader("sleep 1000", &uuid::Uuid::new_v4().to_string());
     let manner = Manner { signal: Signal::KILL, timeout: Duration::ZERO };
     let refused = || Err(Failed("lapsed".to_owned()));
     assert!(end(&Scanner::default(), &target, manner, &refused).await.is_err());
