@@ -1,14 +1,22 @@
 //! What no source file holds: more than a reader can keep in mind, unfinished work, tests that nobody runs, and tests
 //! that hope that something has happened by now.
 //!
-//! The last rule, in full: test code sleeps only inside a `loop`, `while` or `for` that looks for a state in between, or
-//! on a paused clock (`start_paused = true`, or in a file in which all tests have it), or as the deadline of a `select!` (it is not awaited by itself). Where the
-//! passing of time *is* the test, a comment on the line above says so: `// sleeps: the authority has to run out`.
+//! The last rule, in full: test code sleeps only
+//!
+//! * inside a `loop`, `while` or `for` that looks for a state in between, or in what is handed to such a loop
+//!   (`until(…)`, `wait_for(…)`);
+//! * on a paused clock (`start_paused = true`), also in the helpers of a file in which all tests have one;
+//! * as the deadline of a `select!`: it is not awaited by itself.
+//!
+//! Where the passing of time *is* the test, the line above says so: `// sleeps: the authority has to run out`.
 
 use super::code::{Place, blank, places};
 
 /// Lines. People read about 400 in one go; a little more is not worth a split in the wrong place.
 const LONGEST: usize = 450;
+
+/// What a block begins with that is run again and again until a state is there.
+const POLLS: &[&str] = &["loop", "while", "for", "until", "wait_until", "wait_for", "eventually"];
 
 /// What is wrong with one source file.
 pub(super) fn broken(name: &str, text: &str) -> Vec<String> {
@@ -58,7 +66,7 @@ fn all_paused(code: &str) -> bool {
 fn is_bare(place: &Place<'_>, code: &str) -> bool {
     let defines = place.before.trim_end().ends_with("fn");
     let loops = |block: &&str| {
-        block.split(|c: char| !c.is_alphanumeric()).any(|word| ["loop", "while", "for"].contains(&word))
+        block.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| POLLS.contains(&word))
     };
     let body = place.blocks.iter().rposition(|block| block.contains("fn ")).unwrap_or(0);
     let paused = place.blocks.iter().any(|block| block.contains("start_paused = true"));
@@ -135,6 +143,7 @@ mod tests {
         for good in [
             "loop { if done() { break; } thread::sleep(TICK); }",
             "while !done().await { if late() { panic!() } sleep(TICK).await; }",
+            "until(\"the writer to wait\", || { thread::sleep(TICK); done() }).await;",
             "tokio::select! { () = sleep(LONG) => panic!(\"late\"), () = done() => {} }",
             "// sleeps: the authority has to run out\ntokio::time::sleep(DEADLINE).await;",
             "oversleep(1).await; self.sleep_log.len();",
