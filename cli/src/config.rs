@@ -2,6 +2,7 @@
 //!
 //! The one place of the client that reads the environment.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -48,7 +49,7 @@ pub(crate) enum Target {
 
 /// What a file may say.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 struct File {
     name: Option<String>,
     endpoint: Option<String>,
@@ -58,6 +59,8 @@ struct File {
     no_redirect: Option<bool>,
     #[serde(alias = "plugins_dir")]
     plugins_dir: Option<PathBuf>,
+    #[serde(flatten)]
+    unknown: BTreeMap<String, toml::Value>,
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place of the client that reads the environment")]
@@ -82,9 +85,11 @@ fn format(text: &str) -> Option<Format> {
 
 /// Resolves the options.
 pub(crate) fn resolve(flags: &Global) -> Result<Settings> {
-    let file = match flags.config.clone().or_else(|| variable("OM_CONFIG").map(PathBuf::from)) {
-        Some(path) => read(&path)?,
-        None => File::default(),
+    let file = match (&flags.config, variable("OM_CONFIG")) {
+        (Some(path), _) => read(path, true)?,
+        // The manager reads this variable too: its keys are none of ours.
+        (None, Some(path)) => read(Path::new(&path), false)?,
+        (None, None) => File::default(),
     };
     let output = match (flags.output, variable("OM_OUTPUT")) {
         (Some(given), _) => Some(given),
@@ -153,15 +158,19 @@ enum Whom {
     Name(String),
 }
 
-fn read(path: &Path) -> Result<File> {
+fn read(path: &Path, strict: bool) -> Result<File> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|cause| Failure::usage(format!("cannot read the configuration {shown}: {cause}")))?;
-    toml::from_str(&text).map_err(|cause| {
+    let file: File = toml::from_str(&text).map_err(|cause| {
         let (line, column) = cause.span().map_or((1, 1), |span| position(&text, span.start));
         Failure::usage(format!("{shown}:{line}:{column}: {}", cause.message()))
-            .hint("it may have: name, endpoint, output, timeout, no-redirect, plugins-dir")
-    })
+    })?;
+    match file.unknown.keys().next() {
+        Some(key) if strict => Err(Failure::usage(format!("{shown}: unknown key {key:?}"))
+            .hint("it may have: name, endpoint, output, timeout, no-redirect, plugins-dir")),
+        _ => Ok(file),
+    }
 }
 
 /// Line and column, from 1, of a byte.

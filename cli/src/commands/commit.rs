@@ -41,7 +41,7 @@ pub(super) async fn run(mut context: Context, args: Commit) -> Result<()> {
     let Some(failed) = failure else { return Ok(()) };
     let left = documents.len() - done.len();
     if left > 1 && !args.pretend && failed.hint.is_empty() {
-        return Err(failed.hint(format!("{} services after it were not sent", left - 1)));
+        return Err(failed.hint(format!("not sent after it: {}", text::count(left as u64 - 1, "service"))));
     }
     Err(failed)
 }

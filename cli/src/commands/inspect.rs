@@ -90,16 +90,16 @@ fn people(described: &Described, spec: &str, out: &Out) -> String {
     if described.members.is_empty() {
         shown += "none\n";
     } else {
-        let mut table = Table::new(&["NAME", "PHASE", "ADDRESS", "HOST", "DETAILS", "MESSAGE"]);
+        let mut table = Table::new(&["NAME", "PHASE", "ADDRESS", "HOST", "MESSAGE", "DETAILS"]).flexible(2);
         for MemberRow { name, phase, address, host, message, details } in &described.members {
             let details = text::labels(details);
             table.row([
                 name.into(),
                 painted(phase),
                 address.into(),
-                host.into(),
-                details.into(),
+                text::host(host).into(),
                 message.into(),
+                details.into(),
             ]);
         }
         shown += &table.render(out);

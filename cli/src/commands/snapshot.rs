@@ -71,8 +71,11 @@ pub(super) async fn save(mut context: Context, path: &Path) -> Result<()> {
     };
     context.out.show(&saved, |_| {
         format!(
-            "saved {} services at revision {} to {} ({} bytes)\n",
-            saved.services, saved.revision, saved.file, saved.bytes
+            "saved {} at revision {} to {} ({} bytes)\n",
+            text::count(saved.services, "service"),
+            saved.revision,
+            saved.file,
+            saved.bytes
         )
     })
 }
@@ -208,8 +211,8 @@ pub(super) fn show(out: &Out, path: &Path) -> Result<()> {
             ]);
         }
         output::note(&format!(
-            "{} services at revision {}, term {}, taken {}",
-            object.services.len(),
+            "{} at revision {}, term {}, taken {}",
+            text::count(object.services.len() as u64, "service"),
             object.revision,
             object.term,
             if object.time.is_empty() { "at an unknown time" } else { &object.time }
@@ -254,8 +257,11 @@ pub(super) async fn restore(mut context: Context, path: &Path, replace: bool) ->
     let answer: ImportSnapshotResponse = context.client.call(&pieces, call).await?;
     let restored = Restored { revision: answer.revision, services: answer.services, freed: answer.freed };
     context.out.show(&restored, |_| {
-        let mut said =
-            format!("restored {} services, at revision {}\n", restored.services, restored.revision);
+        let mut said = format!(
+            "restored {}, at revision {}\n",
+            text::count(restored.services, "service"),
+            restored.revision
+        );
         for name in &restored.freed {
             said +=
                 &format!("{} freed: it is not in the snapshot, and was left running\n", text::clean(name));

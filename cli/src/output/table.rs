@@ -4,7 +4,7 @@ use comfy_table::{ColumnConstraint, ContentArrangement, TableStyle};
 
 use super::{Out, text};
 
-/// The last column is not squeezed below this; the terminal then wraps.
+/// No column is squeezed below this; the terminal then wraps.
 const LEAST_LAST_WIDTH: usize = 20;
 
 /// Marks without width around what is coloured: the layout sees none of them, and they become colours afterwards.
@@ -18,6 +18,8 @@ const PLAIN: char = '\u{2064}';
 pub(crate) struct Table {
     header: Vec<&'static str>,
     rows: Vec<Vec<Cell>>,
+    /// How many columns at the end may be wrapped.
+    flexible: usize,
 }
 
 /// What stands in a cell, fit for a terminal.
@@ -38,7 +40,13 @@ pub(crate) fn number(value: u64) -> Cell {
 impl Table {
     /// A table with these columns.
     pub(crate) fn new(header: &[&'static str]) -> Self {
-        Self { header: header.to_vec(), rows: Vec::new() }
+        Self { header: header.to_vec(), rows: Vec::new(), flexible: 1 }
+    }
+
+    /// The same, with so many columns at the end that may be wrapped; else it is the last one.
+    pub(crate) fn flexible(mut self, columns: usize) -> Self {
+        self.flexible = columns;
+        self
     }
 
     /// Adds a row; what is empty shows as `-`, but for the last column.
@@ -61,13 +69,13 @@ impl Table {
             column.set_padding((0, if index + 1 == columns { 0 } else { 3 }));
         }
         let widths = table.column_max_content_widths();
-        let fixed: usize = widths.iter().rev().skip(1).map(|width| usize::from(*width) + 3).sum();
+        let fixed: usize = widths.iter().rev().skip(self.flexible).map(|width| usize::from(*width) + 3).sum();
         table.set_content_arrangement(ContentArrangement::Disabled);
         if let Some(width) = out.width
-            && fixed + LEAST_LAST_WIDTH <= usize::from(width)
+            && fixed + self.flexible * LEAST_LAST_WIDTH <= usize::from(width)
         {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
-            for index in 0..columns - 1 {
+            for index in 0..columns.saturating_sub(self.flexible) {
                 if let Some(column) = table.column_mut(index) {
                     column.set_constraint(ColumnConstraint::ContentWidth);
                 }

@@ -85,6 +85,17 @@ pub(crate) fn effect(effect: Effect) -> &'static str {
     if effect == Effect::Read { "read" } else { "change" }
 }
 
+/// `1 service`, `2 services`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// A host for people: of a machine id the beginning is enough to tell hosts apart.
+pub(crate) fn host(host: &str) -> &str {
+    let is_id = host.len() == 32 && host.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_id { &host[..12] } else { host }
+}
+
 /// Labels as `k=v,k=v`.
 pub(crate) fn labels<'a>(labels: impl IntoIterator<Item = (&'a String, &'a String)>) -> String {
     labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")

@@ -119,7 +119,7 @@ fn what_was_done_is_listed_even_if_a_later_one_fails() {
     let (reason, message, hint) = ended.error();
     assert_eq!(reason, "INVALID_SPEC");
     assert_eq!(message, "db (<stdin>): spec.memberz: unknown field");
-    assert_eq!(hint, "1 services after it were not sent");
+    assert_eq!(hint, "not sent after it: 1 service");
 }
 
 #[test]

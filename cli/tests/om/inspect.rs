@@ -112,8 +112,8 @@ fn a_service_is_described() {
         om.run(["describe", "web"]).fine().stdout,
         "Name:      web\nKind:      process\nRevision:  10\nPhase:     degraded\nMessage:   slow\n\
          Labels:    team=shop\n\nMembers:\n\
-         NAME    PHASE     ADDRESS           HOST   DETAILS   MESSAGE\n\
-         web-0   running   127.0.0.1:18080   h1     pid=77\n\
+         NAME    PHASE     ADDRESS           HOST   MESSAGE   DETAILS\n\
+         web-0   running   127.0.0.1:18080   h1     -         pid=77\n\
          \nSpec:\n  members: 1\n  command:\n  - sleep\n  - inf\n  env:\n    B: yes\n    A: '1'\n"
     );
     assert_eq!(

@@ -70,11 +70,19 @@ fn a_wrong_file_is_named_with_line_and_column() {
     let dir = directory();
     let path = dir.path().join("om.toml");
     std::fs::write(&path, "name = \"a\"\n  nam = \"b\"\n").unwrap();
-    let ended = Om::default().run(["ls", "--config", path.to_str().unwrap()]).code(2);
-    assert!(
-        ended.stderr.starts_with(&format!("error: {}:2:3: unknown field `nam`", path.display())),
-        "{ended:#?}"
-    );
+    let config = path.to_str().unwrap();
+    let ended = Om::default().run(["ls", "--config", config, "-o", "json"]).code(2);
+    let (reason, message, hint) = ended.error();
+    assert_eq!((reason, message), ("USAGE".to_owned(), format!("{config}: unknown key \"nam\"")));
+    assert!(hint.contains("plugins-dir"), "{hint}");
+    // The manager reads the variable too, and has keys of its own.
+    Om::within(dir.path()).env("OM_CONFIG", config).run(["ls"]).code(6);
+    std::fs::write(&path, "name = \"a\"\ntimeout = 5\n").unwrap();
+    let ended = Om::default().env("OM_CONFIG", config).run(["ls"]).code(2);
+    assert!(ended.stderr.contains("om.toml:"), "{ended:#?}");
+    std::fs::write(&path, "name = \"a\"\n\n  endpoint \n").unwrap();
+    let ended = Om::default().run(["ls", "--config", config]).code(2);
+    assert!(ended.stderr.starts_with(&format!("error: {config}:3:12: ")), "{ended:#?}");
     Om::default().run(["ls", "--config", "/nowhere/om.toml"]).code(2);
     Om::default().env("OM_OUTPUT", "xml").run(["ls"]).code(2);
 }
