@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use om_api::{Error, v1};
 use om_leadership::Standing;
-use om_proxy::discovery::{PeerState, Registry};
+use om_proxy::discovery::{Peer, PeerState, Refusal, Registry};
 use om_proxy::route::{Leader, Route};
 use om_store::{Head, Store};
 use tokio::sync::watch;
@@ -152,7 +152,9 @@ impl Replica {
 
     fn plugins(&self, reign: Option<&Reign>) -> Vec<v1::PluginStatus> {
         let peers = self.registry.peers().borrow().clone();
-        let shown = peers.values().map(|peer| {
+        // Fellow replicas in the same directory are no plugins, and no news.
+        let managers = |peer: &&Peer| matches!(peer.state, PeerState::Refused(Refusal::Manager));
+        let shown = peers.values().filter(|peer| !managers(peer)).map(|peer| {
             let (version, kinds, message) = match &peer.state {
                 PeerState::Ready(handshake) => {
                     (handshake.version.clone(), handshake.kinds.clone(), String::new())
