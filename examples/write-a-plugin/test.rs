@@ -34,7 +34,7 @@ impl Bed {
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_write-a-plugin"));
         command.arg("--plugins-dir").arg(self.dir.path().join("plugins")).args(["--host", "here"]);
-        command.env_remove("OM_NAME").stderr(Stdio::piped()).stdout(Stdio::piped());
+        command.stderr(Stdio::piped()).stdout(Stdio::piped());
         command
     }
 
@@ -236,6 +236,17 @@ async fn sigterm_releases_and_ends_with_zero() {
     assert!(bed.exit().await.success());
     assert!(!bed.socket().exists());
     assert_eq!(fs::read_to_string(bed.file("a")).expect("stays"), "one");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut bed = Bed::new();
+    Manager::connect(&bed.socket(), "store", 1).await.expect("serves");
+    // A caller that says nothing and does not hang up: the plugin waits for it some seconds.
+    let _caller = std::os::unix::net::UnixStream::connect(bed.socket()).expect("connects");
+    bed.signal("-TERM");
+    bed.signal("-INT");
+    assert_eq!(bed.exit().await.code(), Some(1));
 }
 
 #[tokio::test]

@@ -39,7 +39,8 @@ impl Shell {
         let shell = self.clone();
         if known.effect() == Effect::Read {
             self.tasks.spawn(async move {
-                let running = caught(shell.plugin.run(service, &action, args, Output::new(sender.clone())));
+                let output = Output::new(sender.clone());
+                let running = caught(async { shell.plugin.run(service, &action, args, output).await });
                 tokio::select! {
                     () = sender.closed() => {}
                     () = shell.cut.cancelled() => {}
@@ -57,7 +58,8 @@ impl Shell {
             }
             let crew = service.crew().clone();
             crew.spawn(async move {
-                let running = shell.plugin.run(service.clone(), &action, args, Output::new(sender.clone()));
+                let output = Output::new(sender.clone());
+                let running = async { shell.plugin.run(service.clone(), &action, args, output).await };
                 tokio::select! {
                     () = sender.closed() => {}
                     ended = while_permitted(&service, running) => if let Some(result) = ended.result() {

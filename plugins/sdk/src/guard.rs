@@ -38,7 +38,7 @@ pub(crate) async fn while_permitted<T>(
 ) -> Ended<T> {
     let mut work = Box::pin(work);
     let mut over = pin!(service.crew().over().cancelled());
-    poll_fn(|context| {
+    let ended = poll_fn(|context| {
         if over.as_mut().poll(context).is_ready() || service.permit().is_err() {
             return Poll::Ready(Ended::Stopped);
         }
@@ -47,7 +47,10 @@ pub(crate) async fn while_permitted<T>(
             Err(panic) => Poll::Ready(Ended::Panicked(text(&*panic))),
         }
     })
-    .await
+    .await;
+    // What it drops may panic too; that changes nothing any more.
+    let _ = caught_call(move || drop(work));
+    ended
 }
 
 /// Catches the panics of work that needs no authority.

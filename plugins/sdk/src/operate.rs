@@ -39,7 +39,10 @@ impl Shell {
     }
 
     async fn plan(&self, wanted: Declared, current: Option<Declared>) -> Result<v1::CommitResponse, Error> {
-        let planned = tokio::time::timeout(PLAN_BOUND, caught(self.plugin.plan(&wanted, current.as_ref())));
+        let planned = tokio::time::timeout(
+            PLAN_BOUND,
+            caught(async { self.plugin.plan(&wanted, current.as_ref()).await }),
+        );
         let failed =
             |why: String| Error::new(Reason::PluginFailed, format!("cannot plan {}: {why}", wanted.name));
         let plan = planned
@@ -114,6 +117,7 @@ impl Shell {
         };
         drop(services);
         if changed {
+            tracing::debug!(service = &*name, revision, term = session.term, "committed");
             session.changed(&record);
         }
         let view = record.view();
@@ -156,6 +160,7 @@ impl Shell {
             session.services.remove(record);
         }
         self.left_alone(&name).await?;
+        tracing::debug!(service = name, term = session.term, known = record.is_some(), "freed");
         let revision = record.map_or(0, |record| record.newest().revision);
         Ok(Response::new(v1::FreeResponse { revision }))
     }
@@ -194,6 +199,7 @@ impl Shell {
         let _ = tokio::time::timeout(bound, waited).await;
         let done = record.torn_down.is_cancelled();
         if done {
+            tracing::debug!(service = &*record.name, term = session.term, "destroyed");
             session.services.remove(&record);
         } else if let Err(lapsed) = session.authority.check() {
             return Err(fenced(format!("destroy: {lapsed}")).into());

@@ -44,7 +44,8 @@ struct Flags<F: Args> {
     #[command(subcommand)]
     command: Option<Command>,
     /// This plugin's name and its socket's [default: the kind]
-    #[arg(long, env = "OM_NAME")]
+    // Not from the environment: OM_NAME there is the manager's.
+    #[arg(long)]
     name: Option<String>,
     /// Directory of the sockets [default: where the manager looks for it]
     #[arg(long, env = "OM_PLUGINS_DIR", value_name = "DIR")]

@@ -17,6 +17,8 @@ use crate::guard::caught_call;
 
 /// Calls under way get this long to finish before those that only read are cut off.
 const GRACE: Duration = Duration::from_secs(3);
+/// Calls at the same time on one connection. A manager has only one, for thousands of services and whoever reads logs.
+const STREAMS: u32 = 16 * 1024;
 /// All of the stopping is bounded by this; a supervisor kills after 10 s.
 const STOPPING: Duration = Duration::from_secs(8);
 
@@ -118,6 +120,7 @@ impl Serving {
         health.set_serving::<ServicePluginServer<crate::server::Server>>().await;
         let leave = CancellationToken::new();
         let serving = Server::builder()
+            .max_concurrent_streams(STREAMS)
             .add_service(service)
             .add_service(health_service)
             .add_service(reflection().build_v1()?)

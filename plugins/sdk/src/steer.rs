@@ -14,7 +14,7 @@ pub(crate) async fn look_after(shell: &Shell, record: &Record, service: &Service
     while service.permit().is_ok() {
         let began = shell.now();
         let mut declared = record.declared();
-        let ended = while_permitted(service, shell.plugin.look_after(service.clone())).await;
+        let ended = while_permitted(service, async { shell.plugin.look_after(service.clone()).await }).await;
         let why = match ended.result() {
             None => return,
             Some(Err(Failed(why))) => why,
@@ -40,7 +40,7 @@ pub(crate) async fn look_after(shell: &Shell, record: &Record, service: &Service
 pub(crate) async fn tear_down(shell: &Shell, record: &Record, service: &Service) {
     let mut backoff = Backoff::new();
     while service.permit().is_ok() {
-        let ended = while_permitted(service, shell.plugin.destroy(service.clone())).await;
+        let ended = while_permitted(service, async { shell.plugin.destroy(service.clone()).await }).await;
         match ended.result() {
             None => return,
             Some(Ok(())) => {

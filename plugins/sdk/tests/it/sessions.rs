@@ -109,3 +109,31 @@ async fn an_open_without_term_store_or_authority_is_refused() {
     let nameless = Manager { cluster: String::new(), ..manager.at(1) };
     assert_eq!(nameless.attend(LONG).await.err().expect("no store").code(), tonic::Code::InvalidArgument);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn through_many_quick_takeovers_terms_only_ever_grow() {
+    const SERVICES: usize = 10;
+    let host = Host::start();
+    let first = host.manager("x", 1).await;
+    let mut sessions = Vec::new();
+    for term in 1..=60 {
+        let manager = first.at(term);
+        // Every leader commits at once, while the one before still believes in itself.
+        let session = manager.attend(LONG).await.expect("opened");
+        for n in 0..SERVICES {
+            manager.commit("probe", &format!("s{n}"), "{}", term, b"").await.expect("accepted");
+        }
+        if term > 1 {
+            let deposed = first.at(term - 1);
+            fenced(deposed.commit("probe", "s0", "{}", term + 1, b"").await);
+        }
+        if term % 3 == 0 {
+            until("an act of this term", || host.journal.count("s0", term) > 0).await;
+        }
+        sessions.push(session);
+    }
+    until("an act of the last term", || host.journal.count("s0", 60) > 0).await;
+    let terms: Vec<_> = host.journal.acts().into_iter().map(|act| act.term).collect();
+    assert!(terms.is_sorted(), "an older term acted after a newer one: {terms:?}");
+    assert_eq!(host.journal.alive(), SERVICES);
+}

@@ -19,7 +19,7 @@ use crate::probe::{Journal, Probe};
 /// Long enough not to end by itself on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// Short enough to be waited for.
-pub(crate) const SHORT: Duration = Duration::from_millis(400);
+pub(crate) const SHORT: Duration = Duration::from_millis(1500);
 
 pub(crate) struct Host {
     pub(crate) journal: Arc<Journal>,

@@ -90,7 +90,7 @@ async fn a_change_needs_a_session_of_its_own_term_and_store() {
 async fn another_stores_manager_waits_until_the_authority_has_ended() {
     let host = Host::start();
     let first = host.manager("x", 5).await;
-    let session = first.attend(SHORT * 5).await.expect("opened");
+    let session = first.attend(SHORT).await.expect("opened");
     first.commit("probe", "a", "{}", 1, b"").await.expect("accepted");
 
     let other = host.manager("y", 1).await;
