@@ -89,22 +89,19 @@ impl End {
     fn with(mut self, result: Result<(), Failed>) {
         let place = self.place.take();
         if let (Some(place), Err(Failed(why))) = (place, result) {
-            self.fail(place, &why);
+            let error = Error::new(Reason::PluginFailed, format!("{}: {why}", self.action));
+            place.send(Err(error.into()));
         }
-    }
-
-    fn fail(&self, place: mpsc::OwnedPermit<Result<v1::RunResponse, Status>>, why: &str) {
-        place.send(Err(Error::new(Reason::PluginFailed, format!("{}: {why}", self.action)).into()));
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
         if let Some(place) = self.place.take() {
-            self.fail(
-                place,
-                "it was stopped before it ended: the plugin may not act any more, or is stopping",
-            );
+            // Not "failed": nobody knows how far it came.
+            let why = "stopped before it ended; the plugin may not act any more, or is stopping";
+            let error = Error::new(Reason::PluginUnavailable, format!("{}: {why}", self.action));
+            place.send(Err(error.into()));
         }
     }
 }

@@ -107,6 +107,14 @@ impl Shell {
         lock(&self.crews).iter().find(|(_, crew)| !crew.is_gone()).map(|(name, _)| name.clone())
     }
 
+    /// Forgets a service's last crew if it is gone for good.
+    pub(crate) fn forget_crew(&self, name: &str) {
+        let mut crews = lock(&self.crews);
+        if crews.get(name).is_some_and(|crew| crew.over().is_cancelled() && crew.is_gone()) {
+            crews.remove(name);
+        }
+    }
+
     /// Forgets the crews that are gone for good.
     pub(crate) fn forget_gone_crews(&self) {
         lock(&self.crews).retain(|_, crew| !(crew.over().is_cancelled() && crew.is_gone()));

@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::{Declared, Service, steer};
 
 /// A plan has no effects and must be quick.
-const PLAN_BOUND: Duration = Duration::from_secs(10);
+const PLAN_BOUND: Duration = Duration::from_secs(8);
 /// How long a call waits for a service to be torn down before it answers that this goes on.
 const DESTROY_BOUND: Duration = Duration::from_secs(2);
 
@@ -176,7 +176,7 @@ impl Shell {
                 "it may do nothing more, but what it has begun goes on; free it again, or restart the plugin",
             ));
         }
-        self.forget_gone_crews();
+        self.forget_crew(name);
         Ok(())
     }
 
@@ -201,6 +201,8 @@ impl Shell {
         if done {
             tracing::debug!(service = &*record.name, term = session.term, "destroyed");
             session.services.remove(&record);
+            record.crew().stop();
+            self.forget_crew(&record.name);
         } else if let Err(lapsed) = session.authority.check() {
             return Err(fenced(format!("destroy: {lapsed}")).into());
         }
