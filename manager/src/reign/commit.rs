@@ -43,7 +43,7 @@ impl Reign {
         conditions(&wanted, known.as_ref(), request.if_revision)?;
 
         let plan = self.dry_run(&wanted, known.as_ref(), &call).await?;
-        let changed = known.as_ref().is_none_or(|known| known.declaration != wanted);
+        let changed = known.as_ref().is_none_or(|known| !same(&known.declaration, &wanted));
         let stands_at = known.as_ref().map_or(0, |known| known.revision);
         if request.dry_run {
             let (phase, message) = self.phase(&wanted.name);
@@ -202,6 +202,14 @@ pub(super) fn check(wanted: &v1::Declaration) -> Result<(), Error> {
     parsed.map(drop).map_err(|cause| invalid("spec", format!("the spec is not a JSON object: {cause}")))
 }
 
+/// Whether two declarations mean the same: the order of keys and white space in a spec mean nothing.
+fn same(one: &v1::Declaration, other: &v1::Declaration) -> bool {
+    let meaning = |spec: &[u8]| serde_json::from_slice::<serde_json::Value>(spec).ok();
+    one.kind == other.kind
+        && one.labels == other.labels
+        && (one.spec_json == other.spec_json || meaning(&one.spec_json) == meaning(&other.spec_json))
+}
+
 /// What the state demands of a declaration.
 fn conditions(
     wanted: &v1::Declaration,
@@ -275,6 +283,15 @@ mod tests {
             let error = check(&bad).expect_err(field);
             assert_eq!((error.reason, error.metadata["field"].as_str()), (Reason::InvalidSpec, field));
         }
+    }
+
+    #[test]
+    fn the_order_of_keys_means_nothing_and_a_value_means_much() {
+        let one = declaration("web", r#"{"a": 1, "b": [1, 2]}"#);
+        assert!(same(&one, &declaration("web", r#"{"b":[1,2],"a":1}"#)));
+        assert!(!same(&one, &declaration("web", r#"{"b":[2,1],"a":1}"#)));
+        let labelled = v1::Declaration { labels: [("a".into(), "b".into())].into(), ..one.clone() };
+        assert!(!same(&one, &labelled));
     }
 
     #[test]

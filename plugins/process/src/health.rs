@@ -28,6 +28,10 @@ pub(crate) async fn look(probe: &Probe, timeout: Duration, run: &str) -> Result<
     tokio::time::timeout(timeout, look).await.unwrap_or_else(|_| Err(late()))
 }
 
+/// How much of an answer is listened to, and how long, once it is known to be good or bad.
+const REST: u64 = 256 * 1024;
+const REST_PATIENCE: Duration = Duration::from_millis(200);
+
 async fn connect(to: &str) -> Result<TcpStream, String> {
     TcpStream::connect(to).await.map_err(|cause| format!("cannot connect to {to}: {cause}"))
 }
@@ -40,7 +44,10 @@ async fn get(to: &str, path: &str) -> Result<(), String> {
     stream.write_all(request.as_bytes()).await.map_err(broken)?;
     // "HTTP/1.1 200": all that matters.
     let mut line = Vec::new();
-    stream.take(12).read_to_end(&mut line).await.map_err(broken)?;
+    (&mut stream).take(12).read_to_end(&mut line).await.map_err(broken)?;
+    // The rest is read too, within reason: a connection that is closed upon a server's words is an error in its log.
+    let (mut rest, mut nowhere) = (stream.take(REST), tokio::io::sink());
+    let _ = tokio::time::timeout(REST_PATIENCE, tokio::io::copy(&mut rest, &mut nowhere)).await;
     let line = String::from_utf8_lossy(&line);
     let code =
         line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..)).and_then(|code| code.parse::<u16>().ok());

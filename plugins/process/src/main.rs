@@ -15,6 +15,9 @@ struct Flags {
     /// Where the members' directories and logs are [default: process, in the state directory]
     #[arg(long, env = "OM_PROCESS_DIR", value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// The state directory [default: see the documentation]
+    #[arg(long, env = "OM_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
     /// A member's log is rotated at this size, in bytes
     #[arg(long, env = "OM_PROCESS_LOG_BYTES", value_name = "BYTES", default_value_t = ProcessOptions::LOG_BYTES)]
     log_bytes: u64,
@@ -26,7 +29,7 @@ struct Flags {
 fn main() -> ExitCode {
     gate::main_if_asked();
     om_plugin_sdk::main_with::<Flags>("process", env!("CARGO_PKG_VERSION"), |_, flags| {
-        let root = flags.dir.map_or_else(default_dir, Ok).and_then(|dir| {
+        let root = flags.dir.map_or_else(|| default_dir(flags.state_dir), Ok).and_then(|dir| {
             std::path::absolute(&dir).map_err(|cause| format!("--dir {}: {cause}", dir.display()))
         });
         let root = root.unwrap_or_else(|why| give_up(&why));
@@ -35,9 +38,9 @@ fn main() -> ExitCode {
     })
 }
 
-fn default_dir() -> Result<PathBuf, String> {
-    let none = |why: String| why.replace("--state-dir", "--dir");
-    Ok(places::state_dir(&places::Env::from_process()).map_err(none)?.join("process"))
+fn default_dir(state_dir: Option<PathBuf>) -> Result<PathBuf, String> {
+    let state_dir = state_dir.map_or_else(|| places::state_dir(&places::Env::from_process()), Ok)?;
+    Ok(state_dir.join("process"))
 }
 
 fn give_up(why: &str) -> ! {
