@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,11 +18,14 @@ use std::time::Duration;
 use om_api::clock;
 use om_plugin_sdk::Failed;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::procfs::{self, Seen};
+use crate::text;
 
 /// A process that cannot be mistaken for another: held by a pidfd, which no reuse of its pid can redirect.
 #[derive(Debug)]
@@ -58,6 +61,18 @@ impl Handle {
     pub(crate) async fn ended(&self) {
         // Readable means ended, for good; an error of the reactor itself can only come while the runtime goes down.
         let _ = self.fd.readable().await;
+    }
+
+    /// How a child ended, for people, without taking note of it: it stays a zombie, and its pid taken. `None` if it is
+    /// no child of this program, or has not ended.
+    pub(crate) fn ending(&self) -> Option<String> {
+        let how = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let status = waitid(WaitId::PidFd(self.fd.get_ref().as_fd()), how).ok()??;
+        match (status.exit_status(), status.terminating_signal()) {
+            (Some(code), _) => Some(format!("exited with code {code}")),
+            (None, Some(signal)) => Some(format!("killed by {}", text::signal_name(signal))),
+            (None, None) => None,
+        }
     }
 
     /// Sends a signal. To one that has ended: nothing.

@@ -56,17 +56,17 @@ pub(crate) struct Port {
 }
 
 /// Exactly one of `tcp`, `http` and `command`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Health {
     /// Works if a connection to this PORT or HOST:PORT is accepted.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tcp: Option<Scalar>,
     /// Works if a GET is answered with 200 to 399.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) http: Option<Http>,
     /// Works if this ends with exit code 0.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) command: Option<Vec<String>>,
     /// Between two looks.
     #[serde(default = "second")]
@@ -80,7 +80,7 @@ pub(crate) struct Health {
 }
 
 /// A GET.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Http {
     /// PORT or HOST:PORT.
@@ -165,7 +165,8 @@ impl Stop {
 }
 
 /// What a member is started with, before placeholders are filled in. A member whose template is not the declared one is
-/// replaced; how its health is looked at, how it is stopped and so on can change under it.
+/// replaced; how it is stopped and so on can change under it. The health check goes with the template, since a new
+/// check may ask for what only the new command can answer; alone, it changes without a replacement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Template {
     command: Vec<String>,
@@ -174,6 +175,8 @@ pub(crate) struct Template {
     dir: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     port: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) health: Option<Health>,
 }
 
 /// A template for one member.
@@ -259,7 +262,7 @@ fn check(spec: &Spec, service: &str) -> Result<(), Wrong> {
     }
     // The first member stands for all: what is filled in differs only in numbers.
     spec.template().launch(service, 0, Path::new("/"))?;
-    spec.probe(&spec.template(), service, 0, Path::new("/"))?;
+    spec.template().probe(service, 0, Path::new("/"))?;
     Ok(())
 }
 
@@ -287,56 +290,7 @@ impl Spec {
             env: self.env.iter().map(|(name, value)| (name.clone(), value.0.clone())).collect(),
             dir: self.dir.clone(),
             port: self.port.map(|port| port.from),
-        }
-    }
-
-    /// How a member that runs by `template` is checked; `None` without `health`.
-    pub(crate) fn probe(
-        &self,
-        template: &Template,
-        service: &str,
-        index: u32,
-        root: &Path,
-    ) -> Result<Option<Probe>, Wrong> {
-        let Some(health) = &self.health else { return Ok(None) };
-        let wrong = |field: &str, message: &str| (format!("health{field}"), message.to_owned());
-        if health.interval.0.is_zero() {
-            return Err(wrong(".interval", "must be longer than 0"));
-        }
-        if health.timeout.0.is_zero() {
-            return Err(wrong(".timeout", "must be longer than 0"));
-        }
-        if health.failures == 0 {
-            return Err(wrong(".failures", "must be 1 or more"));
-        }
-        let member = member_name(service, index);
-        let launch = template.launch(service, index, root)?;
-        let dir = launch.order.dir.as_path();
-        let places = Places { service, member: &member, index, port: launch.port, dir: Some(dir) };
-        let fill = |field: &str, text: &str| places.fill(text).map_err(|why| wrong(field, &why));
-        match (&health.tcp, &health.http, &health.command) {
-            (Some(port), None, None) => {
-                let to = address(&fill(".tcp", &port.0)?).map_err(|why| wrong(".tcp", &why))?;
-                Ok(Some(Probe::Tcp(to)))
-            }
-            (None, Some(http), None) => {
-                let to =
-                    address(&fill(".http.port", &http.port.0)?).map_err(|why| wrong(".http.port", &why))?;
-                let path = fill(".http.path", &http.path)?;
-                if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control()) {
-                    return Err(wrong(".http.path", "must begin with / and hold no blanks"));
-                }
-                Ok(Some(Probe::Http(to, path)))
-            }
-            (None, None, Some(command)) => {
-                if command.first().is_none_or(|program| program.trim().is_empty()) {
-                    return Err(wrong(".command", "name a program"));
-                }
-                let command =
-                    filled(&places, command).map_err(|(at, why)| wrong(&format!(".command[{at}]"), &why))?;
-                Ok(Some(Probe::Command(Order { command, ..launch.order })))
-            }
-            _ => Err(wrong("", "say exactly one of tcp, http and command")),
+            health: self.health.clone(),
         }
     }
 }
@@ -360,10 +314,10 @@ fn address(text: &str) -> Result<String, String> {
 }
 
 impl Template {
-    /// A short stable name for it: FNV-1a, 64 bits, of its JSON. Stable across versions of this program, as the
+    /// A short stable name for it, the health check left out: FNV-1a, 64 bits, of its JSON. Stable across versions of this program, as the
     /// standard library's hashes are not.
     pub(crate) fn hash(&self) -> String {
-        let json = serde_json::to_vec(self).unwrap_or_default();
+        let json = serde_json::to_vec(&Self { health: None, ..self.clone() }).unwrap_or_default();
         let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         format!("{:016x}", json.iter().fold(0xcbf2_9ce4_8422_2325, step))
     }
@@ -403,6 +357,50 @@ impl Template {
         Ok(Launch { order: Order { command, env, dir }, port, own_dir })
     }
 
+    /// How the health of a member is checked; `None`: not at all.
+    pub(crate) fn probe(&self, service: &str, index: u32, root: &Path) -> Result<Option<Probe>, Wrong> {
+        let Some(health) = &self.health else { return Ok(None) };
+        let wrong = |field: &str, message: &str| (format!("health{field}"), message.to_owned());
+        if health.interval.0.is_zero() {
+            return Err(wrong(".interval", "must be longer than 0"));
+        }
+        if health.timeout.0.is_zero() {
+            return Err(wrong(".timeout", "must be longer than 0"));
+        }
+        if health.failures == 0 {
+            return Err(wrong(".failures", "must be 1 or more"));
+        }
+        let member = member_name(service, index);
+        let launch = self.launch(service, index, root)?;
+        let dir = launch.order.dir.as_path();
+        let places = Places { service, member: &member, index, port: launch.port, dir: Some(dir) };
+        let fill = |field: &str, text: &str| places.fill(text).map_err(|why| wrong(field, &why));
+        match (&health.tcp, &health.http, &health.command) {
+            (Some(port), None, None) => {
+                let to = address(&fill(".tcp", &port.0)?).map_err(|why| wrong(".tcp", &why))?;
+                Ok(Some(Probe::Tcp(to)))
+            }
+            (None, Some(http), None) => {
+                let to =
+                    address(&fill(".http.port", &http.port.0)?).map_err(|why| wrong(".http.port", &why))?;
+                let path = fill(".http.path", &http.path)?;
+                if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control()) {
+                    return Err(wrong(".http.path", "must begin with / and hold no blanks"));
+                }
+                Ok(Some(Probe::Http(to, path)))
+            }
+            (None, None, Some(command)) => {
+                if command.first().is_none_or(|program| program.trim().is_empty()) {
+                    return Err(wrong(".command", "name a program"));
+                }
+                let command =
+                    filled(&places, command).map_err(|(at, why)| wrong(&format!(".command[{at}]"), &why))?;
+                Ok(Some(Probe::Command(Order { command, ..launch.order })))
+            }
+            _ => Err(wrong("", "say exactly one of tcp, http and command")),
+        }
+    }
+
     /// Which parts differ, for people.
     pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
         let parts = [
@@ -432,7 +430,7 @@ mod tests {
         let launch = spec.template().launch("web", 2, Path::new("/root")).unwrap();
         assert_eq!(launch.order.command, ["python3", "-m", "http.server", "18082"]);
         assert_eq!(launch.order.dir, Path::new("/root/web/web-2/work"));
-        let probe = spec.probe(&spec.template(), "web", 2, Path::new("/root")).unwrap();
+        let probe = spec.template().probe("web", 2, Path::new("/root")).unwrap();
         assert_eq!(probe, Some(Probe::Tcp("127.0.0.1:18082".to_owned())));
         let short = read("web", br#"{"command": ["true"]}"#).unwrap();
         assert_eq!((short.members, short.stop.signal()), (1, Signal::TERM));

@@ -109,8 +109,10 @@ impl State {
         let Self { templates, members, .. } = self;
         templates.retain(|known, _| known == hash || members.values().any(|record| record.spec == *known));
         let size = |template: &Template| serde_json::to_vec(template).map_or(usize::MAX, |json| json.len());
+        // Replaced, for its health check may be another.
+        templates.remove(hash);
         let used: usize = templates.values().map(size).sum();
-        if !templates.contains_key(hash) && used.saturating_add(size(template)) <= ROOM_FOR_TEMPLATES {
+        if used.saturating_add(size(template)) <= ROOM_FOR_TEMPLATES {
             templates.insert(hash.to_owned(), template.clone());
         }
     }

@@ -7,7 +7,7 @@ use tokio::process::Child;
 
 use crate::group::Handle;
 use crate::plan::{Stage, View};
-use crate::spec::{Restart, Spec};
+use crate::spec::{Health, Restart, Spec};
 use crate::state::Record;
 
 /// Without a health check a member works once it has run for so long.
@@ -39,6 +39,10 @@ pub(crate) struct Live {
     pub(crate) began: Duration,
     /// It ran before it was looked after here.
     pub(crate) adopted: bool,
+    /// How its health is checked; `None`: not at all.
+    pub(crate) health: Option<Health>,
+    /// Number of the check's settings: looks made under other ones do not count.
+    pub(crate) looks: u64,
     /// Whether its health check succeeds; `None`: not known yet.
     pub(crate) healthy: Option<bool>,
     /// Failed looks in a row.
@@ -64,6 +68,8 @@ impl Live {
             child: None,
             began: until,
             adopted: false,
+            health: None,
+            looks: 0,
             healthy: None,
             bad: 0,
             restarts: 0,
@@ -75,9 +81,9 @@ impl Live {
     }
 
     /// Whether it works.
-    pub(crate) fn ready(&self, spec: &Spec, now: Duration) -> bool {
+    pub(crate) fn ready(&self, now: Duration) -> bool {
         self.doing == Doing::Up
-            && match spec.health {
+            && match self.health {
                 Some(_) => self.healthy == Some(true),
                 None => self.ran(now) >= SETTLED,
             }
@@ -92,7 +98,7 @@ impl Live {
     pub(crate) fn view(&self, record: Option<&Record>, spec: &Spec, hash: &str, now: Duration) -> View {
         let stage = match self.doing {
             Doing::Up => {
-                let ready = self.ready(spec, now);
+                let ready = self.ready(now);
                 let steady = self.failures == 0 || self.ran(now) >= long(spec.restart);
                 Stage::Up { ready, proven: ready && steady }
             }
@@ -104,8 +110,20 @@ impl Live {
         View { stage, current: record.is_none_or(|record| record.spec == hash && !record.restart) }
     }
 
+    /// From now on its health is checked so; whether that is a change.
+    pub(crate) fn check_by(&mut self, health: Option<Health>) -> bool {
+        if self.health == health {
+            return false;
+        }
+        self.health = health;
+        self.looks += 1;
+        (self.healthy, self.bad, self.adopted) = (None, 0, true);
+        true
+    }
+
     /// Takes in the result of a look; whether it changed anything.
-    pub(crate) fn looked(&mut self, result: Result<(), String>, limit: u32) -> bool {
+    pub(crate) fn looked(&mut self, result: Result<(), String>) -> bool {
+        let limit = self.health.as_ref().map_or(1, |health| health.failures);
         let before = (self.healthy, self.why.clone());
         match result {
             Ok(()) => {
@@ -142,7 +160,7 @@ impl Live {
         match self.doing {
             Doing::Down(until) => times.push(until),
             Doing::Up => {
-                if spec.health.is_none() {
+                if self.health.is_none() {
                     times.push(self.began + SETTLED);
                 }
                 if self.failures > 0 {
@@ -194,19 +212,20 @@ mod tests {
 
     #[test]
     fn only_so_many_failed_looks_in_a_row_make_a_working_member_unhealthy() {
-        let mut live = Live::down(Duration::ZERO);
+        let health = serde_json::from_str(r#"{"tcp": 80, "failures": 3}"#).unwrap();
+        let mut live = Live { health: Some(health), ..Live::down(Duration::ZERO) };
         let no = || Err("no".to_owned());
         for _ in 0..9 {
-            live.looked(no(), 3);
+            live.looked(no());
         }
         assert_eq!((live.healthy, live.why.as_str()), (None, "no"), "it may still be starting");
-        live.looked(Ok(()), 3);
-        live.looked(no(), 3);
-        live.looked(no(), 3);
+        live.looked(Ok(()));
+        live.looked(no());
+        live.looked(no());
         assert_eq!((live.healthy, live.why.as_str()), (Some(true), ""));
-        live.looked(no(), 3);
+        live.looked(no());
         assert_eq!(live.healthy, Some(false));
-        live.looked(Ok(()), 3);
+        live.looked(Ok(()));
         assert_eq!((live.healthy, live.why.as_str()), (Some(true), ""));
     }
 }

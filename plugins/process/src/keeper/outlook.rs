@@ -53,7 +53,7 @@ impl Facts<'_> {
     fn standing(&self, index: u32, live: &Live) -> Standing {
         let record = self.state.members.get(&index);
         let view = live.view(record, self.spec, self.hash, self.now);
-        let ready = live.ready(self.spec, self.now);
+        let ready = live.ready(self.now);
         let late = live.waiting.is_some_and(|since| self.now >= since + self.spec.update.health_timeout.0);
         let phase = match live.doing {
             Doing::Up if ready => "running",
