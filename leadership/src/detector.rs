@@ -38,6 +38,15 @@ pub trait Detector: Send + Sync + 'static {
 }
 
 impl Leadership {
+    /// Why it is unknown before the first look.
+    pub const NOT_LOOKED: &str = "not looked yet";
+
+    /// What is seen before the first look.
+    #[must_use]
+    pub fn not_looked() -> Self {
+        Self::Unknown { why: Self::NOT_LOOKED.to_owned() }
+    }
+
     /// Logs one check as every detector does: `leader: true` or `leader: false`, with what was checked. What could not
     /// be seen is not logged here: the campaign tells it once.
     pub(crate) fn log_check(&self, checked: &str) {

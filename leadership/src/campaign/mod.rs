@@ -106,8 +106,7 @@ struct Runner {
 impl Runner {
     async fn run(mut self, mut inbox: mpsc::Receiver<Order>) {
         let first = self.observations.borrow_and_update().clone();
-        // That it has not looked yet is no complaint.
-        self.decide(Input::Detected(first));
+        self.step(Input::Detected(first));
         loop {
             let pause = self.elector.wake_at().map(|at| at.saturating_sub((self.clock)()));
             tokio::select! {
@@ -229,6 +228,8 @@ impl Runner {
 
     fn log_input(&mut self, input: &Input) {
         let (complaint, grave) = match input {
+            // That it has not looked yet is no complaint.
+            Input::Detected(Leadership::Unknown { why }) if why == Leadership::NOT_LOOKED => return,
             Input::Detected(Leadership::Unknown { why }) => (format!("cannot tell who leads: {why}"), false),
             Input::ClaimFailed { error: OfficeError::Refused(why), .. } => {
                 (format!("cannot lead: {why}"), true)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Clock, Mandate, Standing};
+use crate::{Clock, Leadership, Mandate, Standing};
 
 pub(super) struct Post {
     clock: Clock,
@@ -21,7 +21,7 @@ struct Reign {
 
 impl Post {
     pub(super) fn new(clock: Clock) -> (Self, watch::Receiver<Standing>) {
-        let (standing, reader) = watch::channel(Standing::Unknown { why: "not looked yet".to_owned() });
+        let (standing, reader) = watch::channel(Standing::Unknown { why: Leadership::NOT_LOOKED.to_owned() });
         (Self { clock, standing, reign: None }, reader)
     }
 

@@ -71,7 +71,7 @@ impl Elector {
         Self {
             timing,
             now: Duration::ZERO,
-            seen: Leadership::Unknown { why: "not looked yet".to_owned() },
+            seen: Leadership::not_looked(),
             held_until: None,
             resigned: false,
             phase: Phase::Resting { until: Duration::ZERO, firm: false },

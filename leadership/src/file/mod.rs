@@ -87,7 +87,7 @@ impl FileDetector {
         options: FileOptions,
         new_look: impl FnMut() -> (Look, Option<Arc<trail::Events>>) + Send + 'static,
     ) -> Self {
-        let (seen, reader) = watch::channel(Leadership::Unknown { why: "not looked yet".to_owned() });
+        let (seen, reader) = watch::channel(Leadership::not_looked());
         let least = Duration::from_millis(1);
         let options =
             FileOptions { poll: options.poll.max(least), patience: options.patience.max(least), ..options };

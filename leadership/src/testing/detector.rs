@@ -18,7 +18,7 @@ impl ScriptedDetector {
     /// A detector that has not looked yet.
     #[must_use]
     pub fn new() -> Self {
-        let seen = watch::Sender::new(Leadership::Unknown { why: "not looked yet".to_owned() });
+        let seen = watch::Sender::new(Leadership::not_looked());
         Self { seen, resignations: AtomicUsize::new(0) }
     }
 
