@@ -83,9 +83,11 @@ where
     }
 }
 
-/// The process is healthy as a whole, always; the plugin interface serves while this replica leads. So a load balancer
+/// The process is healthy as a whole, always, and so is the interface of the manager, which every replica answers; the
+/// plugin interface serves while this replica leads. So a load balancer
 /// or an orchestrator may look for the leader, and restarts nobody for following.
 async fn tell_health(reporter: HealthReporter, mut reign: watch::Receiver<Option<Reign>>) -> Infallible {
+    reporter.set_serving::<ManagerServer<Front>>().await;
     loop {
         if reign.borrow_and_update().is_some() {
             reporter.set_serving::<ServicePluginServer<Front>>().await;

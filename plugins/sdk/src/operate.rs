@@ -49,10 +49,7 @@ impl Shell {
             .await
             .map_err(|_| failed(format!("the plugin did not answer within {PLAN_BOUND:?}")))?
             .map_err(|panic| failed(format!("the plugin panicked: {panic}")))?
-            .map_err(|rejected| {
-                let error = Error::new(Reason::InvalidSpec, rejected.message);
-                if rejected.field.is_empty() { error } else { error.with("field", rejected.field) }
-            })?;
+            .map_err(Error::from)?;
         let known = self.session().and_then(|session| session.services.get(&wanted.name));
         let view = known.map(|record| record.view());
         Ok(v1::CommitResponse {

@@ -88,6 +88,15 @@ impl Rejected {
     }
 }
 
+impl From<Rejected> for om_api::Error {
+    /// People are told the field too, unless the message names it already.
+    fn from(Rejected { field, message }: Rejected) -> Self {
+        let message = if message.contains(&field) { message } else { format!("{field}: {message}") };
+        let error = Self::new(om_api::Reason::InvalidSpec, message);
+        if field.is_empty() { error } else { error.with("field", field) }
+    }
+}
+
 /// Why something could not be done. Text for people, with its causes.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -109,3 +118,18 @@ impl From<Lapsed> for Failed {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no authority to act any more: {0}")]
 pub struct Lapsed(pub String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_told_of_a_rejection_is_told_the_field() {
+        let told = |field: &str, message: &str| om_api::Error::from(Rejected::field(field, message));
+        assert_eq!(told("spec.members", "200 are too many").message, "spec.members: 200 are too many");
+        assert_eq!(told("spec.members", "spec.members: no number").message, "spec.members: no number");
+        assert_eq!(told("spec.members", "x").metadata["field"], "spec.members");
+        let of_nothing = told("", "not today");
+        assert_eq!((of_nothing.message.as_str(), of_nothing.metadata.len()), ("not today", 0));
+    }
+}

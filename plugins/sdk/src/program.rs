@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell as CompletionShell;
 use om_api::clock::{self, Clock};
-use om_api::places;
+use om_api::{names, places};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -45,7 +45,7 @@ struct Flags<F: Args> {
     command: Option<Command>,
     /// This plugin's name and its socket's [default: the kind]
     // Not from the environment: OM_NAME there is the manager's.
-    #[arg(long)]
+    #[arg(long, value_parser = socket_name)]
     name: Option<String>,
     /// Directory of the sockets [default: where the manager looks for it]
     #[arg(long, env = "OM_PLUGINS_DIR", value_name = "DIR")]
@@ -76,6 +76,10 @@ enum Command {
         /// The shell
         shell: CompletionShell,
     },
+}
+
+fn socket_name(text: &str) -> Result<String, String> {
+    names::check_socket(text).map(|()| text.to_owned())
 }
 
 fn octal(text: &str) -> Result<u32, String> {
@@ -199,6 +203,16 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Flags::<NoFlags>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_name_that_no_socket_can_have_is_wrong_usage() {
+        let read = |name| Flags::<NoFlags>::command().try_get_matches_from(["plugin", "--name", name]);
+        assert!(read("process-2").is_ok());
+        for bad in ["a/b", "", ".hidden"] {
+            let error = read(bad).expect_err(bad);
+            assert_eq!(error.exit_code(), i32::from(USAGE), "{bad:?}");
+        }
     }
 
     #[test]
