@@ -151,6 +151,7 @@ impl Bed {
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", self.dir.path())
             .env("OM_PLUGINS_DIR", self.plugins())
+            .env("OM_PROCESS_DIR", self.path("process"))
             .env(procfs::MARK, &self.mark);
         command
     }

@@ -53,11 +53,11 @@ impl Program {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// The end of the log.
+    /// The end of the log, without what is only noise.
     #[must_use]
     pub fn log_tail(&self) -> String {
         let log = self.log();
-        let lines: Vec<&str> = log.lines().collect();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains("TRACE")).collect();
         lines[lines.len().saturating_sub(80)..].join("\n")
     }
 

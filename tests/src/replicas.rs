@@ -22,6 +22,9 @@ impl Bed {
         let mut command = self.command("om-manager", &["os", "--name", name]);
         command.arg("--leader-file").arg(self.leader_file()).arg("--state-dir").arg(self.state());
         command.arg("--plugins-dir").arg(self.plugins()).args(more);
+        if let Some(host) = self.host() {
+            command.args(["--host", host]);
+        }
         if !more.contains(&"--log") {
             command.args(["--log", "5"]);
         }

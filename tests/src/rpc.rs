@@ -11,6 +11,9 @@ use tokio::net::UnixStream;
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 const CALL: Duration = Duration::from_secs(30);
 
@@ -43,6 +46,7 @@ impl Failure {
 /// A connection to one socket, with a runtime of its own.
 pub struct Client {
     runtime: Runtime,
+    channel: Channel,
     plugin: ServicePluginClient<Channel>,
     manager: ManagerClient<Channel>,
 }
@@ -67,8 +71,8 @@ impl Client {
             .expect("a runtime");
         let channel = runtime.block_on(async { channel(socket.to_owned()) });
         let plugin = ServicePluginClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let manager = ManagerClient::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { runtime, plugin, manager }
+        let manager = ManagerClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Self { runtime, channel, plugin, manager }
     }
 
     /// One commit.
@@ -195,6 +199,15 @@ impl Client {
         let request = v1::HandshakeRequest { caller: "test".to_owned() };
         let mut client = self.plugin.clone();
         self.call(async move { client.handshake(request).await })
+    }
+
+    /// Whether a service of this socket (empty: all of it) says by `grpc.health.v1` that it serves.
+    #[must_use]
+    pub fn is_healthy(&self, service: &str) -> bool {
+        let request = HealthCheckRequest { service: service.to_owned() };
+        let mut client = HealthClient::new(self.channel.clone());
+        let answer = self.call(async move { client.check(request).await });
+        answer.is_ok_and(|answer| answer.status() == ServingStatus::Serving)
     }
 
     /// A commit as a manager of this term sends it to a plugin.

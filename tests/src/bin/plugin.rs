@@ -130,6 +130,7 @@ impl Plugin for Recording {
 
     async fn plan(&self, wanted: &Declared, current: Option<&Declared>) -> Result<Vec<String>, Rejected> {
         let parsed = Wanted::parse(wanted)?;
+        tracing::info!("asked what to do about {}", wanted.name);
         let turned = parsed.knob(parsed.plan).turn().await;
         turned.map_err(|Failed(why)| Rejected::field("spec.plan", why))?;
         Ok(match current {
