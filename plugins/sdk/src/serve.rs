@@ -9,7 +9,6 @@ use om_api::socket::{BindError, BoundSocket, SocketOptions};
 use om_api::v1::service_plugin_server::ServicePluginServer;
 use om_api::{MAX_MESSAGE_BYTES, names, places, v1};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server;
 
 use crate::Plugin;
 use crate::admit::Shell;
@@ -119,7 +118,7 @@ impl Serving {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<ServicePluginServer<crate::server::Server>>().await;
         let leave = CancellationToken::new();
-        let serving = Server::builder()
+        let serving = om_api::socket::server()
             .max_concurrent_streams(STREAMS)
             .add_service(service)
             .add_service(health_service)
