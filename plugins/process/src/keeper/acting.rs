@@ -213,6 +213,9 @@ impl Keeper {
 
     /// Looks at the sizes of the logs, beside everything else.
     pub(super) fn rotate(&mut self) {
+        if std::mem::replace(&mut self.rotating, true) {
+            return;
+        }
         let (service, shared) = (self.service.clone(), self.shared.clone());
         let indexes: Vec<u32> = self.live.keys().copied().collect();
         self.happening.push(Box::pin(async move {

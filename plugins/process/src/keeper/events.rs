@@ -15,6 +15,9 @@ const EAGER: Duration = Duration::from_millis(250);
 impl Keeper {
     /// Takes in what happened; whether it may change what is to be done.
     pub(super) fn on(&mut self, event: Event) -> Result<bool, Failed> {
+        if let Event::Rotated = event {
+            self.rotating = false;
+        }
         let (Event::Ended(index, ref run)
         | Event::Gone(index, ref run, _)
         | Event::Executed(index, ref run, _)

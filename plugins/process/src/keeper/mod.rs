@@ -74,6 +74,8 @@ pub(crate) struct Keeper {
     state: State,
     live: BTreeMap<u32, Live>,
     happening: FuturesUnordered<Happening>,
+    /// The logs are being looked at: once at a time.
+    rotating: bool,
     progress: watch::Sender<Progress>,
     reported: Option<(u64, Report)>,
 }
@@ -169,6 +171,7 @@ impl Keeper {
             state,
             live: BTreeMap::new(),
             happening: FuturesUnordered::new(),
+            rotating: false,
             progress,
             reported: None,
         })
