@@ -2,11 +2,11 @@
 //!
 //! A member must never run that the manager does not remember. So its process is made first, as this very program with
 //! the argument `__member`; it waits at standard input. The plugin reads the process's pid and start time, has them
-//! stored, asks once more whether it may act, and only then writes the byte [`GO`]. The gate executes the command, and
+//! stored, asks once more whether it may act, and only then writes the byte that lets it through. The gate executes the command, and
 //! pid and start time stay. If the plugin dies or loses its authority before that, the pipe ends and so does the gate:
 //! nothing ran.
 //!
-//! While it waits it carries [`WAITING`] in its environment, which ends with the execution of the command; so somebody
+//! While it waits it carries `OM_GATE` in its environment, which ends with the execution of the command; so somebody
 //! who finds the remembered pid can tell a gate from a member.
 
 use std::collections::BTreeMap;

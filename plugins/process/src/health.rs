@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use crate::gate::{self, Order};
-use crate::spec::Probe;
+use crate::template::Probe;
 use crate::{member, text};
 
 /// Looks once. `run` is the member's mark: what a command leaves behind ends with the member.

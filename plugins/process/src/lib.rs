@@ -24,6 +24,7 @@ mod procfs;
 mod shared;
 mod spec;
 mod state;
+mod template;
 mod text;
 
 use std::path::PathBuf;

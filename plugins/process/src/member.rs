@@ -15,7 +15,8 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::gate::{self, GO};
 use crate::group::{Handle, Target};
 use crate::procfs;
-use crate::spec::{self, Launch};
+use crate::spec;
+use crate::template::Launch;
 use crate::text;
 
 /// A process that waits to become the member. Dropped, it ends without having run anything.

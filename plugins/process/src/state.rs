@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use om_plugin_sdk::Failed;
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Template;
+use crate::template::Template;
 
 const VERSION: u32 = 1;
 

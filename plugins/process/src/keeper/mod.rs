@@ -33,8 +33,9 @@ use crate::group::{Manner, Target};
 use crate::ports::Claim;
 use crate::procfs;
 use crate::shared::Shared;
-use crate::spec::{self, Spec, Template};
+use crate::spec::{self, Spec};
 use crate::state::{Record, State};
+use crate::template::Template;
 
 /// Between two looks at the sizes of the logs.
 const LOGS_EVERY: Duration = Duration::from_secs(5);
