@@ -44,7 +44,10 @@ pub(super) async fn run(mut context: Context, args: Run) -> Result<()> {
             Some(Message::Output(bytes)) => output::write(&bytes)?,
             Some(Message::Progress(line)) => output::note(&line),
             Some(Message::Operation(started)) => {
-                output::note(&format!("operation {}", started.id));
+                // Said again at the end, with how it ended.
+                if operation.as_ref() != Some(&started.id) {
+                    output::note(&format!("operation {}", started.id));
+                }
                 operation = Some(started.id);
             }
             None => {}

@@ -40,10 +40,11 @@ impl Router for ManagerRouter {
                 None => Route::Refuse(unknown_action(&session, kind, name)),
             };
         }
-        // What the plugin has not taken yet, or is tearing down, is the manager's to describe.
+        // What the plugin has not taken yet, or is tearing down, is the manager's to describe; so is what stands
+        // behind another manager, which counts revisions of its own.
         let known = reign.board().get(name);
         let attended = known.is_some_and(|known| known.attended && known.revision == stored.revision);
-        if attended && !stored.destroying { passage(&reign, session) } else { Route::Own }
+        if attended && !stored.destroying && !session.manager { passage(&reign, session) } else { Route::Own }
     }
 }
 

@@ -64,10 +64,15 @@ impl ServicePlugin for Front {
     async fn describe(&self, request: Request<v1::DescribeRequest>) -> Answer<v1::DescribeResponse> {
         let reign = self.replica.leader()?;
         let stored = existing(&reign, &request.into_inner().name)?;
+        let attended = reign.board().get(&stored.declaration.name).is_some_and(|known| known.attended);
+        let said = match attended && !stored.destroying {
+            true => reign.described(&stored.declaration.kind, &stored.declaration.name).await,
+            false => None,
+        };
         let service = v1::Description {
             summary: Some(summary(&reign, &stored)),
             spec_json: stored.declaration.spec_json,
-            members: Vec::new(),
+            members: said.map(|said| said.members).unwrap_or_default(),
         };
         Ok(Response::new(v1::DescribeResponse { service: Some(service) }))
     }

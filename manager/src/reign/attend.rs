@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use om_api::clock::wall_unix_ms;
 use om_api::v1::{self, attend_request as to, attend_response as from};
-use om_proxy::discovery::{Peer, PeerState};
+use om_proxy::discovery::{Peer, PeerState, Peers};
 use om_store::{Change, Expect};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -46,6 +46,7 @@ pub(super) async fn session(reign: &Reign, peer: Peer) -> Ended {
         kinds: handshake.kinds.iter().map(|kind| kind.name.clone()).collect(),
         manifest: handshake.kinds.clone().into(),
         upstream: peer.upstream.clone(),
+        manager: handshake.role() == v1::Role::Manager,
         closed: CancellationToken::new(),
     };
     let socket = peer.socket.to_string_lossy();
@@ -56,7 +57,11 @@ pub(super) async fn session(reign: &Reign, peer: Peer) -> Ended {
         Some(Ok(open)) => open,
     };
     info!(plugin = %session.plugin, term = reign.term(), "attending");
-    let ended = tend(reign, &session, outbox, inbox, &grant).await;
+    let other_kinds = other_kinds(reign, &session.plugin, &handshake.kinds);
+    let ended = tokio::select! {
+        ended = tend(reign, &session, outbox, inbox, &grant) => ended,
+        () = other_kinds => Ended::Lost("its kinds have changed".into()),
+    };
     session.closed.cancel();
     reign.0.sessions.remove(&session.plugin);
     if let Ended::Lost(why) = &ended {
@@ -65,6 +70,20 @@ pub(super) async fn session(reign: &Reign, peer: Peer) -> Ended {
         reign.0.board.unattended(names.iter().map(String::as_str), &why);
     }
     ended
+}
+
+/// Returns when the plugin has other kinds than at the handshake, as a manager that found one more plugin.
+async fn other_kinds(reign: &Reign, plugin: &str, kinds: &[v1::Kind]) {
+    let mut peers = reign.0.realm.registry.peers();
+    let same = |now: &Peers| match now.get(plugin).map(|peer| &peer.state) {
+        Some(PeerState::Ready(handshake)) => handshake.kinds == kinds,
+        // What it may be then shows when it is ready again.
+        _ => true,
+    };
+    // An error means that nobody looks any more: nothing can change.
+    if peers.wait_for(|now| !same(now)).await.is_err() {
+        std::future::pending::<()>().await;
+    }
 }
 
 async fn open(

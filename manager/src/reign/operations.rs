@@ -166,8 +166,12 @@ async fn drive(
     let mut client = session.client();
     let mut output = client.run(request).await.map_err(failed)?.into_inner();
     while let Some(message) = output.next().await {
-        // A caller that left is no reason to stop.
-        let _ = pieces.send(Ok(message.map_err(failed)?)).await;
+        let message = message.map_err(failed)?;
+        // A manager behind this one records the run as an operation of its own: that is its affair.
+        if !matches!(message.message, Some(v1::run_response::Message::Operation(_))) {
+            // A caller that left is no reason to stop.
+            let _ = pieces.send(Ok(message)).await;
+        }
     }
     Ok(())
 }

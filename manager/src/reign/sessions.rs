@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
-use super::Reign;
+use super::{PLUGIN_PATIENCE, Reign};
 use crate::errors;
 
 /// How long a call waits for a session that is about to open.
@@ -27,6 +27,8 @@ pub(crate) struct Session {
     /// Its kinds, with their actions.
     pub(crate) manifest: Arc<[v1::Kind]>,
     pub(crate) upstream: Upstream,
+    /// Whether it is a manager, with revisions of its own.
+    pub(crate) manager: bool,
     /// Cancelled when the session is over, or is to be broken off.
     pub(crate) closed: CancellationToken,
 }
@@ -79,6 +81,15 @@ impl Sessions {
 }
 
 impl Reign {
+    /// What the plugin of a service says of its spec and its members, if it can be asked.
+    pub(crate) async fn described(&self, kind: &str, name: &str) -> Option<v1::Description> {
+        let session = self.0.sessions.of_kind(kind)?;
+        let request = self.stamped(v1::DescribeRequest { name: name.to_owned() }, PLUGIN_PATIENCE);
+        let mut client = session.client();
+        let asked = tokio::time::timeout(PLUGIN_PATIENCE, client.describe(request)).await;
+        asked.ok()?.ok()?.into_inner().service
+    }
+
     /// A request to a plugin, stamped with the term.
     pub(super) fn stamped<T>(&self, message: T, patience: Duration) -> Request<T> {
         let mut request = Request::new(message);

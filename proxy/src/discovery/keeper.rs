@@ -18,6 +18,8 @@ const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// One that was refused is asked again when its socket changes, and now and then.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// A manager's kinds are those of the plugins that it finds, and come and go while it runs.
+const MANAGER_AGAIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Keeper {
     name: String,
@@ -68,8 +70,9 @@ impl Keeper {
             match self.greet().await {
                 Greeting::Good { connection, handshake } => {
                     backoff = BACKOFF_MIN;
+                    let manager = handshake.role() == Role::Manager;
                     self.welcome(handshake);
-                    self.stay(connection).await;
+                    self.stay(connection, manager).await;
                 }
                 Greeting::Refused(why) => {
                     backoff = BACKOFF_MIN;
@@ -91,9 +94,14 @@ impl Keeper {
     }
 
     /// While the connection stands and no other socket takes its place.
-    async fn stay(&mut self, connection: u64) {
+    async fn stay(&mut self, connection: u64, manager: bool) {
         loop {
             tokio::select! {
+                () = tokio::time::sleep(MANAGER_AGAIN), if manager => {
+                    if let Greeting::Good { handshake, .. } = self.greet().await {
+                        self.set(PeerState::Ready(handshake));
+                    }
+                }
                 () = self.upstream.closed(connection) => {
                     tracing::info!("lost plugin {} at {}", self.name, self.socket.display());
                     let why = format!("the connection to {} was lost", self.socket.display());
