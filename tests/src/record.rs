@@ -130,14 +130,13 @@ pub fn processes(file: &Path) -> usize {
     lines::<MemberLine>(file).iter().filter(|line| line.what == "start").count()
 }
 
-/// Kills the process that wrote a line, if it still lives.
-pub fn kill(line: &MemberLine) {
-    let Some(pid) = i32::try_from(line.pid).ok().and_then(Pid::from_raw) else { return };
+/// Kills the process that wrote a line. Whether it still lived.
+pub fn kill(line: &MemberLine) -> bool {
+    let Some(pid) = i32::try_from(line.pid).ok().and_then(Pid::from_raw) else { return false };
     // Held before it is looked at: so it cannot be somebody else's by the time of the signal.
-    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return };
-    if procfs::started(pid.as_raw_nonzero().get()) == Some(line.started) {
-        let _ = pidfd_send_signal(&process, Signal::KILL);
-    }
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return false };
+    let is_it = procfs::started(pid.as_raw_nonzero().get()) == Some(line.started);
+    is_it && pidfd_send_signal(&process, Signal::KILL).is_ok()
 }
 
 /// Never did an older term steer anything once a newer one had begun to: for all services together.
