@@ -132,24 +132,34 @@ impl Fs {
         self.sync_dir()
     }
 
+    /// Makes a directory and those above it, durably. Each is durable before the next is made, so of those that are
+    /// there only the lowest may not be: somebody may have made it a moment ago.
     fn make_dir(&self, dir: &Path) -> Result<()> {
         let failed = |verb: &str, dir: &Path, error| Error::io(format!("{verb} {}", dir.display()), error);
-        match self.disk.list(dir) {
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+        let parent = dir.parent().map(|parent| match parent.as_os_str().is_empty() {
+            true => Path::new("."),
+            false => parent,
+        });
+        let exists = match self.disk.list(dir) {
+            Ok(_) => true,
+            Err(error) if error.kind() == ErrorKind::NotFound => false,
             Err(error) => return Err(failed("read the directory", dir, error)),
-        }
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if parent != dir {
+        };
+        let Some(parent) = parent.filter(|_| dir != Path::new(".")) else { return Ok(()) };
+        if !exists {
             self.make_dir(parent)?;
-        }
-        match self.disk.create_dir(dir) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-                return Err(failed("make the directory", dir, error));
+            match self.disk.create_dir(dir) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                    return Err(failed("make the directory", dir, error));
+                }
+                _ => {}
             }
-            _ => {}
         }
-        self.disk.sync_dir(parent).map_err(|error| failed("sync the directory", parent, error))
+        match self.disk.sync_dir(parent) {
+            // Who may not read the directory above did not make this one.
+            Err(error) if exists && error.kind() == ErrorKind::PermissionDenied => Ok(()),
+            other => other.map_err(|error| failed("sync the directory", parent, error)),
+        }
     }
 
     /// The store's identity.

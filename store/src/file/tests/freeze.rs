@@ -9,7 +9,7 @@ use super::ledger::{Answer, Ledger, check, verify, workload};
 use super::{DIR, claim, runtime, store_on};
 use crate::file::FileStore;
 use crate::file::watch::Cursor;
-use crate::testing::{Dice, MemoryDisk, Twist, TwistedDisk};
+use crate::testing::{Dice, Fate, MemoryDisk, Twist, TwistedDisk};
 use crate::{Error, Op, Revision, Store};
 
 /// A disk that stops at its n-th call until it is thawed.
@@ -78,6 +78,22 @@ impl Follower {
     }
 }
 
+impl Follower {
+    /// Whether all it was given is in the state, where it was given.
+    fn agrees_with(&self, store: &FileStore) -> Result<(), String> {
+        if let Some(pair) = self.seen.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
+            return Err(format!("the watch gave {pair:?}"));
+        }
+        for (revision, key) in &self.seen {
+            let there = store.view().get(key).map(|record| record.modified);
+            if there != Some(*revision) {
+                return Err(format!("the watch gave {key} at revision {revision}; it is {there:?}"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Someone else takes over and does what a holder does; `first` numbers its writes.
 async fn take_over(store: &FileStore, ledger: &Ledger, first: u32) {
     let Ok(token) = claim(store, "other").await else { return };
@@ -113,6 +129,13 @@ async fn scenario(n: u64, m: Option<u64>) -> Result<bool, String> {
         take_over(&plain(), &ledger, 200).await;
         follower.look();
     }
+    // The power fails now: what was answered, or seen by a watch, is there afterwards.
+    for fate in [Fate::Synced, Fate::Dice(2 * n), Fate::Dice(2 * n + 1)] {
+        let left = store_on(DIR, Arc::new(disk.after_power_cut(fate)));
+        left.load().await.map_err(|error| format!("{fate:?}: {error}"))?;
+        check(&left, &ledger.now()).map_err(|why| format!("{fate:?}: {why}"))?;
+        follower.agrees_with(&left).map_err(|why| format!("{fate:?}: {why}"))?;
+    }
     // The oldest or the newer one wakes first.
     if n.is_multiple_of(2) {
         first.thaw.send(()).ok();
@@ -133,17 +156,7 @@ async fn scenario(n: u64, m: Option<u64>) -> Result<bool, String> {
     follower.look();
     follower.store.load().await.map_err(|error| error.to_string())?;
     check(&follower.store, &ledger.now())?;
-    for pair in follower.seen.windows(2) {
-        if pair[0].0 >= pair[1].0 {
-            return Err(format!("the watch gave {pair:?}"));
-        }
-    }
-    for (revision, key) in &follower.seen {
-        let there = follower.store.view().get(key).map(|record| record.modified);
-        if there != Some(*revision) {
-            return Err(format!("the watch gave {key} at revision {revision}; it is {there:?}"));
-        }
-    }
+    follower.agrees_with(&follower.store)?;
     Ok(true)
 }
 
