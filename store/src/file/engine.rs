@@ -201,7 +201,13 @@ impl Engine {
         if let Some(previous) = &mut previous {
             previous.released = self.fs.released(previous.term.0, &cluster)?;
         }
-        self.begin_term(reign)?;
+        if let Err(error) = self.begin_term(reign.clone()) {
+            // A newer holder may have removed what this one went on from.
+            return Err(match self.fs.confirm(&reign) {
+                Err(Error::Fenced { newest, .. }) => outrun(newest),
+                _ => error,
+            });
+        }
         Ok(Token::new(Term(term), cluster, previous))
     }
 

@@ -84,7 +84,10 @@ impl Fs {
     }
 
     pub(crate) fn sync(&self, name: &str) -> Result<()> {
-        self.disk.sync(&self.path(name)).map_err(|error| self.failed("sync", name, error))
+        match self.disk.sync(&self.path(name)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(self.corrupt(name, "is missing")),
+            other => other.map_err(|error| self.failed("sync", name, error)),
+        }
     }
 
     pub(crate) fn sync_dir(&self) -> Result<()> {

@@ -9,6 +9,7 @@ mod ledger;
 mod messages;
 mod model;
 mod power;
+mod schedule;
 mod size;
 
 use std::sync::Arc;
