@@ -17,6 +17,8 @@ use crate::errors;
 
 /// How long a call waits for a session that is about to open.
 const OPENING_PATIENCE: Duration = Duration::from_secs(3);
+/// How long it waits for a plugin that does not answer.
+const SILENT_PATIENCE: Duration = Duration::from_millis(500);
 
 /// An open session with one plugin.
 #[derive(Clone)]
@@ -102,23 +104,24 @@ impl Reign {
     pub(super) async fn session(&self, kind: &str) -> Result<Session, Error> {
         let mut changes = self.0.sessions.changed.subscribe();
         let mut peers = self.0.realm.registry.peers();
-        let found = tokio::time::timeout(OPENING_PATIENCE, async {
-            loop {
-                changes.borrow_and_update();
-                if let Some(session) = self.0.sessions.of_kind(kind) {
-                    return Ok(session);
-                }
-                let now = peers.borrow_and_update().clone();
-                if !now.values().any(|peer| may_serve(peer, kind)) {
-                    return Err(self.unserved(kind));
-                }
-                tokio::select! {
-                    _ = changes.changed() => {}
-                    _ = peers.changed() => {}
-                }
+        let begun = (self.0.realm.clock)();
+        loop {
+            changes.borrow_and_update();
+            if let Some(session) = self.0.sessions.of_kind(kind) {
+                return Ok(session);
             }
-        });
-        found.await.unwrap_or_else(|_| Err(self.unserved(kind)))
+            let now = peers.borrow_and_update().clone();
+            let patience = now.values().map(|peer| patience(peer, kind)).max().unwrap_or_default();
+            let left = (begun + patience).saturating_sub((self.0.realm.clock)());
+            if left.is_zero() {
+                return Err(self.unserved(kind));
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                _ = peers.changed() => {}
+                () = tokio::time::sleep(left) => {}
+            }
+        }
     }
 
     /// Why a kind has no session.
@@ -158,11 +161,15 @@ pub(crate) fn why_not(state: &PeerState) -> String {
     }
 }
 
-/// Whether a session for this kind may open soon.
-fn may_serve(peer: &Peer, kind: &str) -> bool {
+/// How long a session for this kind with this peer may be waited for.
+fn patience(peer: &Peer, kind: &str) -> Duration {
     match &peer.state {
-        PeerState::Connecting => true,
-        PeerState::Ready(handshake) => handshake.kinds.iter().any(|served| served.name == kind),
-        PeerState::Refused(_) | PeerState::Unreachable(_) => false,
+        PeerState::Connecting => OPENING_PATIENCE,
+        PeerState::Ready(handshake) if handshake.kinds.iter().any(|served| served.name == kind) => {
+            OPENING_PATIENCE
+        }
+        // Perhaps it is only about to start, or to come back; perhaps its socket is a dead one's.
+        PeerState::Unreachable(_) => SILENT_PATIENCE,
+        PeerState::Ready(_) | PeerState::Refused(_) => Duration::ZERO,
     }
 }
