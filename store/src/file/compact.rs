@@ -17,9 +17,6 @@ use super::load::Position;
 use super::names;
 use crate::{Result, Revision};
 
-/// So many of the newest claims stay.
-const CLAIMS: u64 = 16;
-
 impl Fs {
     /// Removes what the chain at `position` does not need, but for the entries after `floor`. `stale` are temporary
     /// files that an earlier compaction saw already; those that this one sees are returned.
@@ -48,7 +45,7 @@ impl Fs {
         names.extend(inventory.segments.iter().filter(superfluous).map(ToString::to_string));
         let snapshots = inventory.snapshots.iter().filter(|id| id.term <= reign.term);
         names.extend(snapshots.filter(|id| Some(**id) != position.snapshot).map(ToString::to_string));
-        let old = |term: &&u64| **term + CLAIMS < reign.term;
+        let old = |term: &&u64| **term + self.tuning.claims < reign.term;
         names.extend(inventory.releases.iter().filter(old).map(|term| names::release(*term)));
         names.extend(inventory.claims.iter().filter(old).map(|term| names::claim(*term)));
         // A temporary file lives for moments: one that was there at the last compaction was left by a dead process.

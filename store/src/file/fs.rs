@@ -20,11 +20,18 @@ pub(crate) struct Tuning {
     pub(crate) patience: Duration,
     /// Between two looks of a watch for what others wrote.
     pub(crate) poll: Duration,
+    /// So many claims before the newest stay at a compaction, for people.
+    pub(crate) claims: u64,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { chunk: 256 * 1024, patience: Duration::from_millis(5), poll: Duration::from_millis(100) }
+        Self {
+            chunk: 256 * 1024,
+            patience: Duration::from_millis(5),
+            poll: Duration::from_millis(100),
+            claims: 16,
+        }
     }
 }
 

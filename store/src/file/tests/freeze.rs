@@ -49,16 +49,20 @@ impl Freezer {
     }
 }
 
+/// What a watch gave out.
+#[derive(Clone, Default)]
+pub(super) struct Seen(Arc<Mutex<Vec<(Revision, String)>>>);
+
 /// A follower that looks when it is told to, and remembers what it was given.
 pub(super) struct Follower {
-    store: FileStore,
+    pub(super) store: FileStore,
     cursor: Cursor,
-    seen: Vec<(Revision, String)>,
+    pub(super) seen: Seen,
 }
 
 impl Follower {
     pub(super) fn on(store: FileStore) -> Self {
-        Self { store, cursor: Cursor::after(0), seen: Vec::new() }
+        Self { store, cursor: Cursor::after(0), seen: Seen::default() }
     }
 
     pub(super) fn look(&mut self) {
@@ -67,7 +71,7 @@ impl Follower {
                 Ok((entries, next)) => {
                     for entry in &entries {
                         let Op::Put { key, .. } = &entry.ops[0] else { panic!("only puts") };
-                        self.seen.push((entry.revision, key.to_string()));
+                        self.seen.0.lock().unwrap().push((entry.revision, key.to_string()));
                     }
                     let idle = entries.is_empty() && self.cursor == next;
                     self.cursor = next;
@@ -82,13 +86,14 @@ impl Follower {
     }
 }
 
-impl Follower {
-    /// Whether all it was given is in the state, where it was given.
+impl Seen {
+    /// Whether all that was given out is in the state, where it was given.
     pub(super) fn agrees_with(&self, store: &FileStore) -> Result<(), String> {
-        if let Some(pair) = self.seen.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
+        let seen = self.0.lock().unwrap();
+        if let Some(pair) = seen.windows(2).find(|pair| pair[0].0 >= pair[1].0) {
             return Err(format!("the watch gave {pair:?}"));
         }
-        for (revision, key) in &self.seen {
+        for (revision, key) in &*seen {
             let there = store.view().get(key).map(|record| record.modified);
             if there != Some(*revision) {
                 return Err(format!("the watch gave {key} at revision {revision}; it is {there:?}"));
@@ -140,7 +145,7 @@ async fn scenario(n: u64, m: Option<u64>, compacts: bool) -> Result<bool, String
         let left = store_on(DIR, Arc::new(disk.after_power_cut(fate)));
         left.load().await.map_err(|error| format!("{fate:?}: {error}"))?;
         check(&left, &ledger.now()).map_err(|why| format!("{fate:?}: {why}"))?;
-        follower.agrees_with(&left).map_err(|why| format!("{fate:?}: {why}"))?;
+        follower.seen.agrees_with(&left).map_err(|why| format!("{fate:?}: {why}"))?;
     }
     // The oldest or the newer one wakes first.
     if n.is_multiple_of(2) {
@@ -162,7 +167,7 @@ async fn scenario(n: u64, m: Option<u64>, compacts: bool) -> Result<bool, String
     follower.look();
     follower.store.load().await.map_err(|error| error.to_string())?;
     check(&follower.store, &ledger.now())?;
-    follower.agrees_with(&follower.store)?;
+    follower.seen.agrees_with(&follower.store)?;
     Ok(true)
 }
 

@@ -25,7 +25,12 @@ const DIR: &str = "/state";
 
 /// Small files and no patience: many rounds in little time.
 fn store_on(dir: impl Into<std::path::PathBuf>, disk: Arc<dyn Disk>) -> FileStore {
-    let tuning = Tuning { chunk: 4096, patience: Duration::from_micros(200), poll: Duration::from_millis(1) };
+    let tuning = Tuning {
+        chunk: 4096,
+        patience: Duration::from_micros(200),
+        poll: Duration::from_millis(1),
+        claims: 1,
+    };
     FileStore::tuned(dir, disk, tuning)
 }
 

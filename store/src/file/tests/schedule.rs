@@ -46,6 +46,11 @@ impl Turns {
         (0..all.len()).filter(|replica| all[*replica] == At::Waiting).collect()
     }
 
+    fn alone(&self, replica: usize) -> bool {
+        let all = self.0.0.lock().unwrap();
+        all.iter().enumerate().all(|(other, at)| other == replica || *at == At::Done)
+    }
+
     fn disk(&self, disk: &MemoryDisk, replica: usize) -> Arc<TwistedDisk> {
         let turns = self.clone();
         Arc::new(TwistedDisk::new(Arc::new(disk.clone()), move |_| {
@@ -87,7 +92,8 @@ fn play(seed: u64) -> Result<(), String> {
     // The last one is a follower that only watches.
     let turns = Turns::of(REPLICAS + 1);
     let mut dice = Dice::new(seed);
-    let follower = Mutex::new(Follower::on(store_on(DIR, turns.disk(&disk, REPLICAS))));
+    let mut follower = Follower::on(store_on(DIR, turns.disk(&disk, REPLICAS)));
+    let seen = follower.seen.clone();
     std::thread::scope(|scope| {
         for number in 0..REPLICAS {
             let (turns, disk, ledger) = (turns.clone(), disk.clone(), ledger.clone());
@@ -98,11 +104,20 @@ fn play(seed: u64) -> Result<(), String> {
                 runtime().block_on(replica(&store, &ledger, first, Dice::new(seed + first as u64)));
             });
         }
-        scope.spawn(|| {
-            let _leaving = Leaving(&turns, REPLICAS);
-            for _ in 0..40 {
-                follower.lock().unwrap().look();
+        let (turns, ledger) = (&turns, &ledger);
+        scope.spawn(move || {
+            let _leaving = Leaving(turns, REPLICAS);
+            let runtime = runtime();
+            for _ in 0..12 {
+                follower.look();
+                runtime.block_on(follower.store.load()).unwrap();
             }
+            // The last load, when all is over, is compared.
+            while !turns.alone(REPLICAS) {
+                turns.wait(REPLICAS);
+            }
+            runtime.block_on(follower.store.load()).unwrap();
+            check(&follower.store, &ledger.now()).unwrap();
         });
         let mut outcome = Ok(());
         loop {
@@ -110,11 +125,12 @@ fn play(seed: u64) -> Result<(), String> {
             if ready.is_empty() {
                 break outcome;
             }
-            // A cut now and then, at any place. Only the answers are known: the follower may be holding its own lock.
+            // A cut now and then, at any place.
             if outcome.is_ok() && dice.roll(40) == 0 {
                 let left = store_on(DIR, Arc::new(disk.after_power_cut(Fate::Dice(dice.roll(1000)))));
                 let loaded = runtime().block_on(left.load()).map_err(|error| error.to_string());
-                outcome = loaded.and_then(|_| check(&left, &ledger.now()));
+                outcome =
+                    loaded.and_then(|_| check(&left, &ledger.now())).and_then(|()| seen.agrees_with(&left));
             }
             let chosen = ready[usize::try_from(dice.roll(ready.len() as u64)).unwrap()];
             for _ in 0..=dice.roll(12) {
@@ -130,7 +146,7 @@ fn play(seed: u64) -> Result<(), String> {
     let runtime = runtime();
     runtime.block_on(loaded.load()).map_err(|error| error.to_string())?;
     check(&loaded, &ledger.now())?;
-    follower.into_inner().unwrap().agrees_with(&loaded)?;
+    seen.agrees_with(&loaded)?;
     runtime.block_on(verify(fresh, &ledger))
 }
 
