@@ -9,8 +9,8 @@ use super::ledger::{Answer, Ledger, check, verify, workload};
 use super::{DIR, claim, runtime, store_on};
 use crate::file::FileStore;
 use crate::file::watch::Cursor;
-use crate::testing::{Dice, Fate, MemoryDisk, Twist, TwistedDisk};
-use crate::{Error, Op, Revision, Store};
+use crate::testing::{Dice, Fate, MemoryDisk, Twist, TwistedDisk, candidate};
+use crate::{Error, Op, Revision, Store, Term};
 
 /// A disk that stops at its n-th call until it is thawed.
 struct Freezer {
@@ -243,4 +243,106 @@ fn a_holder_frozen_before_its_answer_learns_whether_its_write_counts() {
         }
     }
     assert!(counted > 0 && refused > 0, "{counted} counted, {refused} refused");
+}
+
+#[test]
+fn a_candidate_that_slept_through_many_terms_is_outrun() {
+    let runtime = runtime();
+    let mut linked_late = 0;
+    for n in 1.. {
+        let disk = MemoryDisk::new();
+        let ledger = Ledger::default();
+        let mut freezer = Freezer::at(&disk, n);
+        let going = runtime.block_on(async {
+            let awake = store_on(DIR, Arc::new(disk.clone()));
+            claim(&awake, "a").await.unwrap();
+            let (outcome, sleeper) = (Arc::new(Mutex::new(None)), freezer.store());
+            let mut task = JoinSet::new();
+            let kept = outcome.clone();
+            task.spawn(async move {
+                let claimed = sleeper.claim(&candidate("b"), Term(1)).await;
+                *kept.lock().unwrap() = Some(claimed);
+            });
+            if !freezer.freezes(&mut task).await {
+                return false;
+            }
+            for number in 0..6 {
+                let token = claim(&awake, "a").await.unwrap();
+                ledger.write(&awake, &token, number, 10).await;
+                if number == 5 {
+                    // Removes the claims that the sleeper has missed.
+                    awake.compact(&token, 0).await.unwrap();
+                }
+            }
+            let before = awake.head().await.unwrap();
+            freezer.thaw.send(()).ok();
+            while task.join_next().await.is_some() {}
+            let outcome = outcome.lock().unwrap().take().unwrap();
+            assert!(matches!(outcome, Err(Error::Outrun { .. })), "frozen at call {n}: {outcome:?}");
+            assert_eq!(awake.head().await.unwrap(), before);
+            let late = std::path::Path::new(DIR).join("claim-0000000002");
+            linked_late += usize::from(disk.contents().contains_key(&late));
+            verify(|| store_on(DIR, Arc::new(disk.clone())), &ledger).await.unwrap();
+            true
+        });
+        if !going {
+            break;
+        }
+    }
+    assert!(linked_late > 0, "no claim was made that had been made and removed before");
+}
+
+#[test]
+fn a_follower_that_read_what_does_not_count_in_the_end_forgets_it() {
+    let runtime = runtime();
+    let mut forgotten = 0;
+    for n in 1.. {
+        let disk = MemoryDisk::new();
+        let ledger = Ledger::default();
+        let mut freezer = Freezer::at(&disk, n);
+        let going = runtime.block_on(async {
+            let (holder, follower) =
+                (store_on(DIR, Arc::new(disk.clone())), store_on(DIR, Arc::new(disk.clone())));
+            let old = claim(&holder, "a").await.unwrap();
+            ledger.write(&holder, &old, 0, 10).await;
+            follower.load().await.unwrap();
+            let mut task = JoinSet::new();
+            let (store, book) = (freezer.store(), ledger.clone());
+            task.spawn(async move {
+                let token = claim(&store, "b").await.unwrap();
+                book.write(&store, &token, 1, 10).await;
+            });
+            if !freezer.freezes(&mut task).await {
+                return false;
+            }
+            // Written by one who wakes after its look at the claim: behind what the new holder has read.
+            follower.load().await.unwrap();
+            let seen = follower.view().revision();
+            if follower.head().await.unwrap().term() == Term(2) && seen == 1 {
+                let path = std::path::Path::new(DIR).join("journal-0000000001-000000");
+                let used = disk.contents()[&path].iter().rposition(|byte| *byte != 0).unwrap() + 1;
+                let entry = crate::Entry { revision: 2, term: 1, time_unix_ms: 1, ops: Vec::new() };
+                let payload = crate::file::segment::encode(&[entry]);
+                let seed = crate::file::frame::Seed::new(1, 0);
+                let frame = crate::file::frame::encode(seed, used as u64, &payload);
+                disk.damage(&path, |bytes| bytes[used..used + frame.len()].copy_from_slice(&frame));
+                follower.load().await.unwrap();
+            }
+            let read = follower.view().revision();
+            freezer.thaw.send(()).ok();
+            while task.join_next().await.is_some() {}
+            follower.load().await.unwrap();
+            if read == 2 && follower.view().get("1/a").is_some_and(|record| record.modified == 2) {
+                forgotten += 1;
+            }
+            let fresh = store_on(DIR, Arc::new(disk.clone()));
+            fresh.load().await.unwrap();
+            assert_eq!(follower.view().scan("", None, 100), fresh.view().scan("", None, 100), "call {n}");
+            true
+        });
+        if !going {
+            break;
+        }
+    }
+    assert!(forgotten > 0);
 }
