@@ -1,5 +1,6 @@
 //! `om-manager`: parse, resolve, run, and stop in order.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
@@ -16,26 +17,36 @@ fn main() -> ExitCode {
     let matches = Args::command().get_matches();
     let args = Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     match args.command {
-        Command::Version => println!("om-manager {}", om_manager::VERSION),
+        Command::Version => show(format!("om-manager {}\n", om_manager::VERSION).as_bytes()),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Args::command(), "om-manager", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "om-manager", &mut script);
+            show(&script)
         }
         command => {
             let Some((_, matches)) = matches.subcommand() else { return ExitCode::from(USAGE) };
-            return match config::resolve(command, matches) {
-                Ok(Config { print: Some(shown), .. }) => {
-                    print!("{shown}");
-                    ExitCode::SUCCESS
-                }
+            match config::resolve(command, matches) {
+                Ok(Config { print: Some(shown), .. }) => show(shown.as_bytes()),
                 Ok(config) => run(config),
                 Err(why) => {
                     eprintln!("error: {why}\n  hint: om-manager --help");
                     ExitCode::from(USAGE)
                 }
-            };
+            }
         }
     }
-    ExitCode::SUCCESS
+}
+
+/// Data for standard output. A reader that has seen enough is no error.
+fn show(data: &[u8]) -> ExitCode {
+    let mut out = std::io::stdout();
+    match out.write_all(data).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write to standard output: {error}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn run(config: Config) -> ExitCode {

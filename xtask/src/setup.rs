@@ -39,10 +39,10 @@ const PARTS: &[Part] = &[
         packages: &["python3"],
     },
     Part {
-        name: "ip",
-        what_for: "tests that cut networks",
-        probe: || capture(Command::new("ip").arg("-V")).map(drop),
-        packages: &["iproute2"],
+        name: "cc",
+        what_for: "linking; Rust has no linker of its own",
+        probe: || capture(Command::new("cc").arg("--version")).map(drop),
+        packages: &["gcc", "libc6-dev"],
     },
     Part {
         name: "setpriv and unshare",

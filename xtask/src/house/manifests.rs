@@ -6,7 +6,7 @@ use toml::{Table, Value};
 use super::{Workspace, read};
 
 /// Keys of `[package]` that are said once, for all.
-const INHERITED: &[&str] = &["version", "edition", "rust-version", "license", "repository", "publish"];
+const INHERITED: &[&str] = &["version", "edition", "rust-version", "license", "publish"];
 
 /// Manifests that say for themselves what the workspace says.
 pub(super) fn broken(house: &Workspace) -> Result<Vec<String>> {
@@ -66,7 +66,6 @@ mod tests {
         edition.workspace = true
         rust-version.workspace = true
         license.workspace = true
-        repository.workspace = true
         publish.workspace = true
         [dependencies]
         tokio = { workspace = true, features = ["test-util"] }
