@@ -39,12 +39,6 @@ const PARTS: &[Part] = &[
         packages: &["python3"],
     },
     Part {
-        name: "cc",
-        what_for: "linking; Rust has no linker of its own",
-        probe: || capture(Command::new("cc").arg("--version")).map(drop),
-        packages: &["gcc", "libc6-dev"],
-    },
-    Part {
         name: "setpriv and unshare",
         what_for: "tests of missing rights and full disks",
         probe: || {
