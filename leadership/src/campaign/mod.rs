@@ -200,9 +200,10 @@ impl Runner {
                 self.post.extend(deadline);
             }
             Output::End { term, why } => {
+                // First the word: whoever acts on the end logs what it does about it.
+                tracing::info!(term, reason = %why, "lost leadership");
                 self.post.end();
                 self.drop_question();
-                tracing::info!(term, reason = %why, "lost leadership");
             }
             Output::Follow { leader } => self.post.publish(Standing::Following { leader }),
             Output::Unknown { why } => self.post.publish(Standing::Unknown { why }),
