@@ -83,7 +83,11 @@ fn on_two_hosts_the_frozen_leaders_plugin_stops_before_the_new_leaders_begins() 
     let leaders = [(&here, "a", here.manager("a", &[])), (&there, "b", there.manager("b", &[]))];
     here.name_leader("a");
     here.wait_leading("a");
-    here.commit("a", &recorded(&here, "steered"), &["--wait"]).done();
+    // Many, so that of each host that wakes some would steer before it is told that its authority is over.
+    let specs = (0..20).map(|number| recorded(&here, &format!("s-{number}")).commit()).collect();
+    for answer in here.client("a").commit_all(specs, 20) {
+        answer.unwrap_or_else(|failure| panic!("{failure:?}"));
+    }
 
     let file = here.steering_record();
     for round in 0..4 {
