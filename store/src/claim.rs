@@ -39,7 +39,8 @@ pub struct Claim {
 /// The newest claim, and which store it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Identity of the store, made with it and never changed: terms of two stores cannot be compared.
+    /// Identity of the store, made with it and never changed: terms of two stores cannot be compared. Empty where the
+    /// store is only made by the first claim.
     pub cluster: String,
     /// The newest claim; `None` in a store that nobody ever claimed.
     pub claim: Option<Claim>,

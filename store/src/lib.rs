@@ -4,7 +4,7 @@
 //! [`Claim`]; the claim with the highest term is the only one that counts. Every accepted write is one more
 //! [`Revision`]; it is durable before it is answered.
 //!
-//! What must hold, in every backend, and what the conformance suite in [`testing`] checks:
+//! What must hold, in every backend, and what the conformance suite (`testing`, a feature) checks:
 //!
 //! * **One term writes.** `append`, `compact` and `release` under any claim but the newest fail with
 //!   [`Error::Fenced`] and change nothing. No clock takes part in the decision.

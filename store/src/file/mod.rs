@@ -8,7 +8,7 @@
 //! tmp-<…>                         being made; counts for nothing
 //! ```
 //!
-//! **Nobody ever holds a lock.** A claim is an exclusive link ([`claims`]). Each term writes files of its own, so two
+//! **Nobody ever holds a lock.** A claim is an exclusive link (`claims.rs`). Each term writes files of its own, so two
 //! writers never meet in one. Each journal file names the one before it and *up to where it counts*; the newest file
 //! of the newest term and what it leads back to is the journal, everything else is debris of deposed holders. A holder
 //! that is frozen or cut off can write what it likes, whenever it wakes: it is behind a seal.
@@ -18,12 +18,12 @@
 //! so it reads the entry, and its seal is behind it. Its own file leads on to that one, and so does every later file.
 //!
 //! **Why a refused entry never comes back.** Answered `Fenced` before the write: nothing was written. After it: only if
-//! the first file of the newest term was seen, which seals before the entry ([`verdict`]); otherwise the answer is
+//! the first file of the newest term was seen, which seals before the entry (`verdict.rs`); otherwise the answer is
 //! `Unclear`.
 //!
 //! **Unreadable is never empty.** Every byte that means something is under a checksum; a file of the chain that is
 //! missing, cut or changed stops a load, and with it a claim, before anything is written. What a torn write looks like,
-//! and what cannot be told from it, is said in [`frame`]. Besides, a directory cannot tell that its newest journal file
+//! and what cannot be told from it, is said in `frame.rs`. Besides, a directory cannot tell that its newest journal file
 //! was deleted by hand from a holder that died before it made one; a handle that has seen the file can, and says so.
 
 mod append;
