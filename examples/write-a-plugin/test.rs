@@ -263,7 +263,7 @@ async fn wrong_use_has_its_exit_code_and_says_what_to_do() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(text(&wrong.stderr).contains("octal"), "{}", text(&wrong.stderr));
     assert_eq!(run(&["--log", "9"]).status.code(), Some(2));
-    assert_eq!(run(&["--name", "a/b"]).status.code(), Some(1));
+    assert_eq!(run(&["--name", "a/b"]).status.code(), Some(2));
     let version = run(&["--version"]);
     assert_eq!(text(&version.stdout), format!("om-plugin-file {}\n", env!("CARGO_PKG_VERSION")));
     assert!(text(&run(&["--help"]).stdout).contains("--plugins-dir"));

@@ -98,7 +98,7 @@ impl Tally {
     fn read(&mut self, line: &str) {
         let line = plain(line);
         if let Some(counts) = line.strip_prefix("test result: ") {
-            self.programs += 1;
+            self.programs += usize::from(!counts.contains(". 0 passed; 0 failed"));
             let words: Vec<&str> = counts.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
             for pair in words.windows(2) {
                 let Ok(number) = pair[0].parse::<usize>() else { continue };
@@ -162,6 +162,7 @@ mod tests {
             "test fencing::deposed_leader_cannot_commit ... ok",
             "test fencing::a_paused_leader_is_fenced ... \x1b[31mFAILED\x1b[0m",
             "test result: \x1b[31mFAILED\x1b[0m. 2 passed; 1 failed; 0 ignored; 0 measured; 7 filtered out; finished in 0.12s",
+            "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
             "test result: ok. 40 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.12s",
             "SKIPPED: a_full_disk_is_told needs a mount namespace",
         ] {

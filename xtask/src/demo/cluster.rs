@@ -50,8 +50,8 @@ impl Cluster {
     }
 
     /// The variables that spare the commands their flags.
-    pub(super) fn variables(&self) -> [(&'static str, PathBuf); 3] {
-        [("OM_PLUGINS_DIR", "plugins"), ("OM_STATE_DIR", "state"), ("OM_PROCESS_DIR", "members")]
+    pub(super) fn variables(&self) -> [(&'static str, PathBuf); 2] {
+        [("OM_PLUGINS_DIR", "plugins"), ("OM_STATE_DIR", "state")]
             .map(|(name, dir)| (name, self.place.join(dir)))
     }
 
