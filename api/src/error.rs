@@ -54,13 +54,13 @@ reasons! {
     InvalidSpec = "INVALID_SPEC" => InvalidArgument,
     /// No plugin serves this kind. Metadata: `kind`.
     UnknownKind = "UNKNOWN_KIND" => InvalidArgument,
-    /// No such service, action or operation.
+    /// No such service or operation.
     NotFound = "NOT_FOUND" => NotFound,
     /// The kind's plugin does not answer.
     PluginUnavailable = "PLUGIN_UNAVAILABLE" => Unavailable,
     /// The store cannot be read or written now.
     StoreUnavailable = "STORE_UNAVAILABLE" => Unavailable,
-    /// The store is full: it keeps what it has.
+    /// One change, or a snapshot, is larger than can be taken.
     StateTooLarge = "STATE_TOO_LARGE" => ResourceExhausted,
     /// The events after this revision are no longer kept. Metadata: `oldest`.
     Compacted = "COMPACTED" => OutOfRange,

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use crate::config::{Config, Listen, Mode};
 use crate::office::StoreOffice;
@@ -25,8 +25,10 @@ use crate::replica::Replica;
 use crate::serve::serve;
 use crate::succession;
 
+/// How long the reign may take to end.
+const END_PATIENCE: Duration = Duration::from_secs(4);
 /// How long the calls under way may take to end when the program stops.
-const DRAIN_PATIENCE: Duration = Duration::from_secs(3);
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// How long the connections may take to close after that.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -122,15 +124,22 @@ impl App {
         info!(endpoint = %replica.endpoint, "listening");
         notify_supervisor(&[sd_notify::NotifyState::Ready]);
 
-        tokio::select! {
-            () = stop.cancelled() => info!("stopping: resigning, freeing, draining"),
-            Some(Ok(Err(failed))) = servers.join_next() => error!(error = %failed, "cannot serve any more"),
-            Some(Ok(Err(failed))) = plugins.join_next() => error!(error = %failed, "the embedded plugin failed"),
-        }
+        let failed = tokio::select! {
+            () = stop.cancelled() => None,
+            Some(ended) = servers.join_next() => Some(format!("cannot serve any more: {ended:?}")),
+            Some(ended) = plugins.join_next() => Some(format!("the embedded plugin ended: {ended:?}")),
+            Some(ended) = ruling.join_next() => Some(format!("the succession ended: {ended:?}")),
+        };
+        info!(failed, "stopping: resigning, freeing, draining");
         notify_supervisor(&[sd_notify::NotifyState::Stopping]);
         campaign.resign().await;
         abdicate.cancel();
-        while ruling.join_next().await.is_some() {}
+        let ended =
+            tokio::time::timeout(END_PATIENCE, async { while ruling.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            warn!("the reign does not end; its writes are fenced, and its plugins stop by themselves");
+            ruling.shutdown().await;
+        }
         drain.close();
         let cut = drain.wait(DRAIN_PATIENCE).await;
         if cut > 0 {
@@ -142,11 +151,12 @@ impl App {
             .await;
         drop(servers);
         unplug.cancel();
-        while plugins.join_next().await.is_some() {}
-        campaign.stop().await;
+        let _ = tokio::time::timeout(CLOSE_PATIENCE, async { while plugins.join_next().await.is_some() {} })
+            .await;
+        drop((campaign, plugins));
         tasks.shutdown().await;
         info!("stopped");
-        Ok(())
+        failed.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
     }
 }
 

@@ -56,9 +56,23 @@ impl Board {
 
     /// Takes in what is known now. What speaks of an older revision than is known is ignored.
     pub(crate) fn set(&self, service: &str, standing: Standing) {
+        self.set_unless(service, standing, |_| false);
+    }
+
+    /// Takes in the answer to a commit, unless the plugin's own word on that revision came first: it is newer.
+    pub(crate) fn answered(&self, service: &str, standing: Standing) {
+        let revision = standing.revision;
+        self.set_unless(service, standing, |known| known.attended && known.revision == revision);
+    }
+
+    fn set_unless(&self, service: &str, standing: Standing, knows_better: impl Fn(&Standing) -> bool) {
         let mut standings = self.lock();
         match standings.get(service) {
-            Some(known) if known.revision > standing.revision || *known == standing => return,
+            Some(known)
+                if known.revision > standing.revision || *known == standing || knows_better(known) =>
+            {
+                return;
+            }
             _ => standings.insert(service.to_owned(), standing.clone()),
         };
         drop(standings);
@@ -97,6 +111,17 @@ mod tests {
         let board = Board::new();
         board.set("web", standing(5, v1::Phase::Pending));
         board.set("web", standing(4, v1::Phase::Ready));
+        assert_eq!(board.get("web").map(|s| s.phase), Some(v1::Phase::Pending));
+    }
+
+    #[test]
+    fn the_plugins_own_word_is_not_undone_by_the_answer_to_its_commit() {
+        let board = Board::new();
+        board.set("web", Standing { attended: false, ..standing(1, v1::Phase::Pending) });
+        board.set("web", standing(1, v1::Phase::Ready));
+        board.answered("web", standing(1, v1::Phase::Pending));
+        assert_eq!(board.get("web").map(|s| s.phase), Some(v1::Phase::Ready));
+        board.answered("web", standing(2, v1::Phase::Pending));
         assert_eq!(board.get("web").map(|s| s.phase), Some(v1::Phase::Pending));
     }
 

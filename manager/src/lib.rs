@@ -12,6 +12,7 @@ mod errors;
 mod front;
 mod locks;
 mod office;
+mod outlet;
 mod records;
 mod reign;
 mod replica;

@@ -55,7 +55,12 @@ fn run(config: Config) -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(serve(config)));
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(serve(config));
+            // What hangs in the store or in a file system is not waited for.
+            runtime.shutdown_background();
+            outcome
+        });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -27,10 +27,10 @@ pub(crate) async fn succeed(
         let now = standing.borrow_and_update().clone();
         let ended = current.borrow().as_ref().map(|reign| reign.over().clone());
         match (now, ended) {
-            (Standing::Leading(mandate), None) => begin(&realm, &office, mandate, &current).await,
+            (Standing::Leading(mandate), None) => begin(&realm, &office, mandate, &current, &stop).await,
             (Standing::Leading(mandate), Some(ended)) if ended.is_cancelled() => {
                 end(&current).await;
-                begin(&realm, &office, mandate, &current).await;
+                begin(&realm, &office, mandate, &current, &stop).await;
             }
             (Standing::Following { .. } | Standing::Unknown { .. }, Some(_)) => end(&current).await,
             _ => {}
@@ -53,13 +53,21 @@ async fn begin(
     office: &StoreOffice,
     mandate: Mandate,
     current: &watch::Sender<Option<Reign>>,
+    stop: &CancellationToken,
 ) {
     let term = mandate.term();
     let Some(token) = office.token(term) else {
         debug!(term, "a mandate without a token is not ruled under");
         return;
     };
-    match Reign::begin(realm.clone(), mandate, token).await {
+    // The first write may hang with the store: then neither the end of the mandate nor a shutdown waits for it.
+    let ended = mandate.ended().clone();
+    let begun = tokio::select! {
+        begun = Reign::begin(realm.clone(), mandate, token) => begun,
+        () = ended.cancelled() => return,
+        () = stop.cancelled() => return,
+    };
+    match begun {
         Ok(reign) => drop(current.send_replace(Some(reign))),
         Err(error) => {
             warn!(term, %error, "cannot begin to rule; giving the term up");

@@ -1,4 +1,4 @@
-//! The walk of the ancestor's documentation, with the real programs: a plugin, a leader file, a manager that assumes
+//! The two-replica walk, with the real programs: a plugin, a leader file, a manager that assumes
 //! leadership step by step, and a second one that takes over when the file names it.
 
 use std::time::Duration;

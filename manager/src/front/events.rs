@@ -11,6 +11,7 @@ use tracing::debug;
 
 use crate::board::Observation;
 use crate::errors;
+use crate::outlet::outlet;
 use crate::records::{FREED, REIGN, ReignRecord, SERVICES, ServiceRecord};
 use crate::reign::Reign;
 
@@ -30,16 +31,15 @@ pub(super) async fn watch(
 ) -> Result<mpsc::Receiver<Result<v1::Event, Status>>, Error> {
     let start = after.unwrap_or_else(|| reign.store().view().revision());
     let entries = reign.store().watch(start).await.map_err(|error| errors::of_store(&error))?;
-    let (out, events) = mpsc::channel(BACKLOG);
+    let (out, last, events) = outlet(BACKLOG);
     // Who resumes may have missed an observation meanwhile; who comes anew sees what changes.
     let resumed = after.is_some();
-    let task = feed(reign.clone(), entries, name, start, resumed, out.clone());
+    let task = feed(reign.clone(), entries, name, start, resumed, out);
     let over = reign.over().clone();
     reign.to_the_end(async move {
         let fed = over.run_until_cancelled(task).await;
         if let Err(error) = fed.unwrap_or_else(|| Err(errors::no_leader("leadership was lost"))) {
-            // A watcher that left, or that reads nothing, learns of it by the end of the stream.
-            let _ = out.try_send(Err(error.into()));
+            last.say(Err(error.into()));
         }
     });
     Ok(events)

@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Front, events};
 use crate::errors;
+use crate::outlet::outlet;
 use crate::records::{OPERATIONS, SERVICES, STATES, Stored, key};
 
 /// The size of the pieces that a snapshot travels in.
@@ -40,13 +41,12 @@ impl Manager for Front {
 
     async fn history(&self, request: Request<v1::HistoryRequest>) -> Answer<Self::HistoryStream> {
         let reign = self.replica.leader()?;
-        let (out, all) = mpsc::channel(64);
+        let (out, last, all) = outlet(64);
         let name = request.into_inner().name;
-        let read = reign.clone();
-        reign.spawn(async move {
-            if let Err(error) = events::history(&read, name, &out).await {
-                // The reader may have left.
-                let _ = out.send(Err(error.into())).await;
+        reign.clone().to_the_end(async move {
+            let told = reign.over().run_until_cancelled(events::history(&reign, name, &out)).await;
+            if let Err(error) = told.unwrap_or_else(|| Err(errors::no_leader("leadership was lost"))) {
+                last.say(Err(error.into()));
             }
         });
         let all = ReceiverStream::new(all);

@@ -57,26 +57,29 @@ pub(super) async fn session(reign: &Reign, peer: Peer) -> Ended {
         Some(Ok(open)) => open,
     };
     info!(plugin = %session.plugin, term = reign.term(), "attending");
-    let other_kinds = other_kinds(reign, &session.plugin, &handshake.kinds);
+    let successor = successor(reign, &session.plugin, handshake);
     let ended = tokio::select! {
         ended = tend(reign, &session, outbox, inbox, &grant) => ended,
-        () = other_kinds => Ended::Lost("its kinds have changed".into()),
+        () = successor => Ended::Lost("another has taken its place, or its kinds have changed".into()),
     };
     session.closed.cancel();
-    reign.0.sessions.remove(&session.plugin);
+    let lost = reign.0.sessions.remove(&session.plugin, (reign.0.realm.clock)());
     if let Ended::Lost(why) = &ended {
         let why = format!("plugin {} is away: {why}", session.plugin);
-        let names = reign.names_of(&session.kinds);
+        let names = reign.names_of(&lost);
         reign.0.board.unattended(names.iter().map(String::as_str), &why);
     }
     ended
 }
 
-/// Returns when the plugin has other kinds than at the handshake, as a manager that found one more plugin.
-async fn other_kinds(reign: &Reign, plugin: &str, kinds: &[v1::Kind]) {
+/// Returns when another process serves at the plugin's socket, or the same one has other kinds than at the handshake,
+/// as a manager that found one more plugin.
+async fn successor(reign: &Reign, plugin: &str, greeted: &v1::HandshakeResponse) {
     let mut peers = reign.0.realm.registry.peers();
     let same = |now: &Peers| match now.get(plugin).map(|peer| &peer.state) {
-        Some(PeerState::Ready(handshake)) => handshake.kinds == kinds,
+        Some(PeerState::Ready(handshake)) => {
+            handshake.kinds == greeted.kinds && handshake.instance == greeted.instance
+        }
         // What it may be then shows when it is ready again.
         _ => true,
     };
@@ -189,9 +192,9 @@ async fn tend(
 /// Once no other plugin can act on these kinds: every service of them is committed, many at once.
 async fn start(reign: Reign, session: Session, grant: String) {
     reign.opened(&grant, &session.kinds).await;
-    let names = reign.names_of(&session.kinds);
+    let got = reign.0.sessions.insert(session.clone());
+    let names = reign.names_of(&got);
     info!(plugin = %session.plugin, services = names.len(), "committing every service");
-    reign.0.sessions.insert(session.clone());
     let committing = reign.clone();
     reign.spawn(async move {
         let closed = session.closed.clone();
@@ -254,7 +257,7 @@ impl Reign {
     }
 
     /// The names of all services of these kinds.
-    fn names_of(&self, kinds: &std::collections::BTreeSet<String>) -> Vec<String> {
+    pub(super) fn names_of(&self, kinds: &std::collections::BTreeSet<String>) -> Vec<String> {
         let (_, records) = self.0.realm.store.view().scan(SERVICES, None, usize::MAX);
         let stored = records.iter().filter_map(|(key, record)| super::Stored::read(key, record).ok());
         stored.filter(|s| kinds.contains(&s.declaration.kind)).map(|s| s.declaration.name).collect()

@@ -41,6 +41,9 @@ impl Reign {
         }
         let known = self.service(&wanted.name)?;
         conditions(&wanted, known.as_ref(), request.if_revision)?;
+        if let Some(freed) = self.freed(&wanted.name)? {
+            same_kind(&wanted, &freed)?;
+        }
 
         let plan = self.dry_run(&wanted, known.as_ref(), &call).await?;
         let changed = known.as_ref().is_none_or(|known| !same(&known.declaration, &wanted));
@@ -223,14 +226,17 @@ fn conditions(
         let message = format!("{} is being destroyed", wanted.name);
         return Err(Error::new(Reason::Refused, message).hint("wait until it is gone, then commit it"));
     }
-    if known.declaration.kind != wanted.kind {
-        let message = format!(
-            "{} is of kind {}; a service does not change its kind",
-            wanted.name, known.declaration.kind
-        );
-        return Err(invalid("kind", message).hint("destroy it first, or choose another name"));
+    same_kind(wanted, known)
+}
+
+/// What one plugin saved means nothing to another, and what it started could no longer be torn down.
+pub(super) fn same_kind(wanted: &v1::Declaration, known: &Stored) -> Result<(), Error> {
+    if known.declaration.kind == wanted.kind {
+        return Ok(());
     }
-    Ok(())
+    let (name, kind) = (&wanted.name, &known.declaration.kind);
+    let message = format!("{name} is of kind {kind}; a service does not change its kind");
+    Err(invalid("kind", message).hint("destroy it first, or choose another name"))
 }
 
 /// Compare-and-swap for users.

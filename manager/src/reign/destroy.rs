@@ -1,10 +1,14 @@
 //! Tearing a service down: decided by one write, done by the plugin, finished by another write. Between the two it is
 //! `destroying`, whoever leads.
 
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use om_api::clock::wall_unix_ms;
-use om_api::{Error, Reason, v1};
+use om_api::{Error, v1};
 use om_store::{Change, Expect};
 use tracing::{info, warn};
 
@@ -16,6 +20,8 @@ use crate::records::{FREED, RequestRecord, SERVICES, STATES, Stored, key};
 
 /// How often a plugin that is still at it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
+/// How often a caller's wait looks whether it is over.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long a caller waits for the end before it is told that it goes on.
 const CALLER_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -29,18 +35,17 @@ impl Reign {
     async fn destroying(&self, request: v1::DestroyRequest) -> Result<v1::DestroyResponse, Error> {
         let name = request.name.clone();
         let revision = self.decide(request).await?;
-        let reign = self.clone();
-        let mut rest = Box::pin(async move { reign.tear_down(&name).await });
-        let done = tokio::time::timeout(CALLER_PATIENCE, &mut rest).await;
-        if let Ok(done) = done {
-            let message = done.err().unwrap_or_default();
-            return Ok(v1::DestroyResponse { revision, done: message.is_empty(), message });
-        }
-        self.spawn(async move {
-            // What is in the way is on the board, and tried again from there.
-            let _ = rest.await;
-        });
-        Ok(v1::DestroyResponse { revision, done: false, message: "still being torn down".into() })
+        let mut changes = self.0.board.watch();
+        self.tear_down(&name);
+        let gone = async {
+            while self.service(&name).is_ok_and(|stored| stored.is_some_and(|stored| stored.destroying)) {
+                // Whatever is heard, or missed: the store is looked at.
+                let _ = tokio::time::timeout(LOOK_AGAIN, changes.recv()).await;
+            }
+        };
+        let done = tokio::time::timeout(CALLER_PATIENCE, gone).await.is_ok();
+        let message = if done { String::new() } else { self.phase(&name).1 };
+        Ok(v1::DestroyResponse { revision, done, message })
     }
 
     async fn decide(&self, request: v1::DestroyRequest) -> Result<u64, Error> {
@@ -81,31 +86,31 @@ impl Reign {
         self.0.board.set(&stored.declaration.name, standing);
     }
 
-    /// Has the plugin tear a service down, and forgets it when nothing is left. What goes wrong is noted and tried
-    /// again.
-    ///
-    /// # Errors
-    /// What is in the way.
-    pub(super) async fn tear_down(&self, name: &str) -> Result<(), String> {
+    /// Has the plugin tear a service down, beside everything else. Once is enough, however often it is asked.
+    pub(super) fn tear_down(&self, name: &str) {
+        if let Some(only) = self.0.tearing.begin(name) {
+            self.spawn(tearing_down(self.clone(), name.to_owned(), only));
+        }
+    }
+
+    /// Asks the plugin until nothing is left, and forgets the service then. What goes wrong is noted and tried again.
+    async fn torn_down(&self, name: &str) {
         loop {
             let lock = self.0.locks.hold(name).await;
             let stored = match self.service(name) {
                 Ok(Some(stored)) if stored.destroying => stored,
-                Ok(_) => return Ok(()),
-                Err(error) => return Err(error.message),
+                Ok(_) => return,
+                Err(error) => return warn!(service = name, %error, "cannot be torn down"),
             };
             match self.ask_to_destroy(&stored).await {
-                Ok(answer) if answer.done => {
-                    return self.forget(&stored).await.map_err(|error| error.message);
-                }
+                Ok(answer) if answer.done => return self.forget(&stored).await,
                 Ok(answer) => {
                     let message = if answer.message.is_empty() { "being torn down" } else { &answer.message };
                     self.show_destroying(&stored, message);
                 }
                 Err(error) => {
                     warn!(service = name, %error, "cannot be torn down yet");
-                    self.postpone(&stored, &error);
-                    return Err(error.message);
+                    return self.postpone(&stored, &error);
                 }
             }
             drop(lock);
@@ -135,7 +140,7 @@ impl Reign {
         }
     }
 
-    async fn forget(&self, stored: &Stored) -> Result<(), Error> {
+    async fn forget(&self, stored: &Stored) {
         let name = &stored.declaration.name;
         let service = key(SERVICES, name);
         let change = Change::at(wall_unix_ms())
@@ -144,17 +149,37 @@ impl Reign {
             .expect(service, Expect::Modified(stored.modified));
         match self.append(change).await {
             Ok(revision) => info!(service = %name, revision, "destroyed"),
-            Err(om_store::Error::Conflict { .. }) => {
-                return Err(Error::new(Reason::Refused, format!("{name} changed while it was torn down")));
-            }
-            Err(error) => {
-                let error = errors::of_store(&error);
-                self.postpone(stored, &error);
-                return Err(error);
-            }
+            Err(error) => return self.postpone(stored, &errors::of_store(&error)),
         }
         self.0.board.forget(name);
         self.0.retries.forget(name);
-        Ok(())
+    }
+}
+
+/// One tearing down. Boxed, because a failure of it may lead to a next one.
+fn tearing_down(reign: Reign, name: String, only: Once) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        reign.torn_down(&name).await;
+        drop(only);
+    })
+}
+
+/// The services that are being torn down just now.
+#[derive(Clone, Default)]
+pub(super) struct Tearing(Arc<Mutex<HashSet<String>>>);
+
+/// The one who tears a service down.
+struct Once(Tearing, String);
+
+impl Tearing {
+    fn begin(&self, name: &str) -> Option<Once> {
+        let first = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        first.then(|| Once(self.clone(), name.to_owned()))
+    }
+}
+
+impl Drop for Once {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
 }

@@ -72,8 +72,7 @@ impl Reign {
         match self.service(name) {
             Ok(Some(stored)) if stored.destroying => {
                 drop(lock);
-                // What is in the way is on the board, and tried again from there.
-                let _ = self.tear_down(name).await;
+                self.tear_down(name);
             }
             Ok(Some(stored)) => self.forward(&stored).await,
             Ok(None) => self.0.retries.forget(name),
@@ -91,15 +90,7 @@ impl Reign {
                 let phase = v1::Phase::try_from(answer.phase).unwrap_or(v1::Phase::Pending);
                 let standing =
                     Standing { revision: stored.revision, phase, message: answer.message, attended: true };
-                // The plugin's own word may have come first, over the session; it is newer than this answer.
-                if !self
-                    .0
-                    .board
-                    .get(name)
-                    .is_some_and(|known| known.attended && known.revision == stored.revision)
-                {
-                    self.0.board.set(name, standing);
-                }
+                self.0.board.answered(name, standing);
             }
             Err(error) => self.postpone(stored, &error),
         }

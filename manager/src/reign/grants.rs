@@ -37,6 +37,8 @@ pub(super) struct Grants {
     old: Mutex<BTreeMap<String, Old>>,
     changed: watch::Sender<u64>,
     own: Mutex<BTreeMap<String, (GrantRecord, bool)>>,
+    /// The plugins that were ever known to serve a kind, as far as it is recorded.
+    known: BTreeMap<String, String>,
     /// Records of grants that are over, for the first write to take away.
     stale: Vec<String>,
     /// When the claim was made, at the latest.
@@ -46,12 +48,13 @@ pub(super) struct Grants {
 impl Grants {
     pub(super) fn inherit(realm: &Realm, token: &Token) -> Result<Self, om_store::Error> {
         let claimed_at = (realm.clock)();
-        let (mut old, mut stale) = (BTreeMap::new(), Vec::new());
+        let (mut old, mut stale, mut known) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         let released = token.previous().is_none_or(|claim| claim.released);
         let (_, records) = realm.store.view().scan(GRANTS, None, usize::MAX);
         for (key, record) in records {
             let grant = GrantRecord::decode(record.value)
                 .map_err(|cause| om_store::Error::Corrupt { what: format!("{key}: {cause}") })?;
+            known.extend(grant.kinds.iter().map(|kind| (kind.clone(), grant.plugin.clone())));
             if released {
                 stale.push(key.to_string());
             } else {
@@ -62,6 +65,7 @@ impl Grants {
             old: Mutex::new(old),
             changed: watch::Sender::new(0),
             own: Mutex::default(),
+            known,
             stale,
             claimed_at,
         })
@@ -79,12 +83,9 @@ impl Grants {
 
     /// The plugin that served this kind when a grant was last recorded.
     pub(super) fn plugin_of(&self, kind: &str) -> Option<String> {
-        let serves = |grant: &GrantRecord| grant.kinds.iter().any(|served| served == kind);
-        let own =
-            lock(&self.own).values().find(|(grant, _)| serves(grant)).map(|(grant, _)| grant.plugin.clone());
-        own.or_else(|| {
-            lock(&self.old).values().find(|old| serves(&old.grant)).map(|old| old.grant.plugin.clone())
-        })
+        let own = lock(&self.own);
+        let serving = own.values().find(|(grant, _)| grant.kinds.iter().any(|served| served == kind));
+        serving.map(|(grant, _)| grant.plugin.clone()).or_else(|| self.known.get(kind).cloned())
     }
 
     fn discharged(&self, key: &str) -> Option<u64> {

@@ -75,6 +75,7 @@ struct Inner {
     grants: grants::Grants,
     requests: requests::Requests,
     retries: forward::Retries,
+    tearing: destroy::Tearing,
     /// Cancelled when the reign is to end: by the mandate, or by `end`.
     over: CancellationToken,
     tasks: TaskTracker,
@@ -97,6 +98,7 @@ impl Reign {
             grants,
             requests,
             retries: forward::Retries::default(),
+            tearing: destroy::Tearing::default(),
             over,
             tasks: TaskTracker::new(),
             realm,
@@ -223,9 +225,11 @@ impl Reign {
             );
             return;
         }
-        match self.0.realm.store.release(self.0.token.clone()).await {
-            Ok(()) => info!(term = self.term(), "freed; the claim is released"),
-            Err(error) => info!(term = self.term(), %error, "freed"),
+        let released = self.0.realm.store.release(self.0.token.clone());
+        match tokio::time::timeout(RELEASE_PATIENCE, released).await {
+            Ok(Ok(())) => info!(term = self.term(), "freed; the claim is released"),
+            Ok(Err(error)) => info!(term = self.term(), %error, "freed"),
+            Err(_) => warn!(term = self.term(), "freed; the store does not take the release"),
         }
     }
 }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::{Reign, Session};
 use crate::errors;
+use crate::outlet::outlet;
 use crate::records::{OPERATIONS, RequestRecord, key};
 
 /// Operations that are kept.
@@ -32,11 +33,15 @@ impl Reign {
     async fn running(&self, request: v1::RunRequest) -> Result<Run, Error> {
         let call = format!("run {} {}", request.name, request.action);
         let _lock = self.0.locks.hold(&request.name).await;
-        let (pieces, run) = mpsc::channel(PIECES);
+        let (pieces, last, run) = outlet(PIECES);
         if let Some((answer, _)) = self.answered(&request.request_id, &call)? {
             let operation = self.operation(&answer.operation)?;
             // Cannot fail: the channel is new and empty.
+            let ended = how_it_ended(&operation);
             let _ = pieces.try_send(Ok(piece(operation)));
+            if let Err(error) = ended {
+                last.say(Err(error.into()));
+            }
             return Ok(run);
         }
         let Some(stored) = self.service(&request.name)? else {
@@ -69,7 +74,13 @@ impl Reign {
         self.append(change).await.map_err(|error| errors::of_store(&error))?;
         let _ = pieces.try_send(Ok(piece(operation.clone())));
         let request = v1::RunRequest { operation: operation.id.clone(), ..request };
-        self.spawn(relay(self.clone(), session, request, operation, pieces));
+        let (reign, over) = (self.clone(), self.0.over.clone());
+        self.to_the_end(async move {
+            let relayed =
+                over.run_until_cancelled_owned(relay(reign, session, request, operation, pieces)).await;
+            let lost = || Err(errors::no_leader("leadership was lost; the operation is interrupted").into());
+            last.say(relayed.unwrap_or_else(lost));
+        });
         Ok(run)
     }
 
@@ -109,6 +120,18 @@ impl Reign {
     }
 }
 
+/// What a repeated request hears of its operation.
+fn how_it_ended(operation: &v1::Operation) -> Result<(), Error> {
+    let id = &operation.id;
+    let (reason, message) = match operation.state() {
+        v1::OperationState::Succeeded => return Ok(()),
+        v1::OperationState::Failed => (Reason::PluginFailed, operation.message.clone()),
+        v1::OperationState::Interrupted => (Reason::PluginUnavailable, operation.message.clone()),
+        _ => (Reason::Refused, format!("the operation {id} still runs")),
+    };
+    Err(Error::new(reason, message).hint("om operations shows what becomes of it"))
+}
+
 /// Why a kind does not know an action.
 pub(crate) fn unknown_action(session: &Session, kind: &str, action: &str) -> Error {
     let of_kind = session.manifest.iter().filter(|served| served.name == kind);
@@ -127,14 +150,14 @@ fn ended(operation: v1::Operation, state: v1::OperationState, message: &str) -> 
     v1::Operation { state: state.into(), message, ended_unix_ms: wall_unix_ms(), ..operation }
 }
 
-/// Passes the plugin's output on, and records how it ended.
+/// Passes the plugin's output on, and records how it ended: the last word.
 async fn relay(
     reign: Reign,
     session: Session,
     request: v1::RunRequest,
     operation: v1::Operation,
     pieces: mpsc::Sender<Result<v1::RunResponse, Status>>,
-) {
+) -> Result<v1::RunResponse, Status> {
     let outcome = drive(&reign, &session, request, &pieces).await;
     let (state, error) = match outcome {
         Ok(()) => (v1::OperationState::Succeeded, None),
@@ -149,9 +172,7 @@ async fn relay(
     if let Err(error) = reign.append(change).await {
         warn!(operation = %operation.id, %error, "how it ended is not recorded");
     }
-    let last = error.map_or_else(|| Ok(piece(operation)), |error| Err(Status::from(error)));
-    // The caller may have left.
-    let _ = pieces.send(last).await;
+    error.map_or_else(|| Ok(piece(operation)), |error| Err(Status::from(error)))
 }
 
 async fn drive(

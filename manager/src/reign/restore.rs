@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use om_api::clock::wall_unix_ms;
 use om_api::{Error, Reason, v1};
-use om_store::Change;
+use om_store::{Change, Expect};
 use prost::Message;
 use tracing::info;
 
 use super::Reign;
+use super::commit::{check, same_kind};
 use crate::errors;
 use crate::records::{FREED, RequestRecord, SERVICES, STATES, ServiceRecord, Stored, key};
 
@@ -34,12 +35,13 @@ impl Reign {
         replace: bool,
         services: Vec<v1::SnapshotService>,
     ) -> Result<v1::ImportSnapshotResponse, Error> {
-        let view = self.0.realm.store.view();
+        // No service has this name: restores wait for each other.
+        let _one_at_a_time = self.0.locks.hold("").await;
         if let Some((answer, revision)) = self.answered(request_id, "restore")? {
-            let services = view.count(SERVICES) as u64;
+            let services = self.0.realm.store.view().count(SERVICES) as u64;
             return Ok(v1::ImportSnapshotResponse { revision, services, freed: answer.freed });
         }
-        let now: BTreeMap<Arc<str>, Stored> = self.declared()?;
+        let now = self.declared()?;
         if !now.is_empty() && !replace {
             let message = format!("there are {} services already", now.len());
             return Err(Error::new(Reason::Refused, message).hint(
@@ -50,43 +52,72 @@ impl Reign {
             let message = format!("{} is being destroyed", stored.declaration.name);
             return Err(Error::new(Reason::Refused, message).hint("wait until it is gone"));
         }
+        let (change, wanted) = self.replacing(&now, services)?;
+        let gone = || now.iter().filter(|(name, _)| !wanted.contains(&***name));
+        let names: Vec<String> = gone().map(|(name, _)| name.to_string()).collect();
+        let answer = RequestRecord { freed: names.clone(), call: "restore".into(), ..Default::default() };
+        let change = self.recorded(change, request_id, answer);
+        let revision = match self.append(change).await {
+            Ok(revision) => revision,
+            Err(om_store::Error::Conflict { key, .. }) => {
+                let message = format!("{key} was changed meanwhile; nothing was restored");
+                return Err(Error::new(Reason::RevisionConflict, message).hint("restore again"));
+            }
+            Err(error) => return Err(errors::of_store(&error)),
+        };
+        info!(revision, services = wanted.len(), freed = names.len(), "restored a snapshot");
+        let services = wanted.len() as u64;
+        let (reign, all) = (self.clone(), wanted.iter().cloned().collect());
+        self.spawn(async move { reign.look_after_all(all).await });
+        for (name, stored) in gone() {
+            // A commit of it may be on its way to the plugin still: it goes first.
+            let _lock = self.0.locks.hold(name).await;
+            if self.service(name)?.is_none() {
+                self.0.board.forget(name);
+                self.let_go(&stored.declaration.kind, name).await;
+            }
+        }
+        Ok(v1::ImportSnapshotResponse { revision, services, freed: names })
+    }
+
+    /// The write that makes the state that of the snapshot, if every service still is as it was read; and the names of
+    /// the snapshot.
+    fn replacing(
+        &self,
+        now: &BTreeMap<Arc<str>, Stored>,
+        services: Vec<v1::SnapshotService>,
+    ) -> Result<(Change, BTreeSet<String>), Error> {
+        let view = self.0.realm.store.view();
         let mut change = Change::at(wall_unix_ms());
         let mut wanted = BTreeSet::new();
         for service in services {
             let declaration = service.service.unwrap_or_default();
-            super::commit::check(&declaration)?;
+            check(&declaration)?;
             let name = declaration.name.clone();
-            let known = now.get(name.as_str()).is_some_and(|stored| stored.declaration == declaration);
-            if !known {
+            let path = key(SERVICES, &name);
+            let known = now.get(name.as_str());
+            for other in known.cloned().into_iter().chain(self.freed(&name)?) {
+                same_kind(&declaration, &other)?;
+            }
+            let expect = known.map_or(Expect::Absent, |known| Expect::Modified(known.modified));
+            change = change.expect(path.as_str(), expect).delete(key(FREED, &name));
+            if known.is_none_or(|known| known.declaration != declaration) {
                 let record = ServiceRecord { declaration: Some(declaration), ..Default::default() };
-                change = change.put(key(SERVICES, &name), record.encode_to_vec());
+                change = change.put(path, record.encode_to_vec());
             }
             if view.get(&key(STATES, &name)).is_none() && !service.state.is_empty() {
                 change = change.put(key(STATES, &name), service.state);
             }
-            change = change.delete(key(FREED, &name));
             wanted.insert(name);
         }
-        let mut freed = Vec::new();
-        for (name, stored) in &now {
-            if !wanted.contains(&**name) {
-                change = change.delete(key(SERVICES, name)).put(key(FREED, name), stored.rewritten(false));
-                freed.push((name.to_string(), stored.declaration.kind.clone()));
-            }
+        for (name, stored) in now.iter().filter(|(name, _)| !wanted.contains(&***name)) {
+            let path = key(SERVICES, name);
+            change = change
+                .expect(path.as_str(), Expect::Modified(stored.modified))
+                .delete(path)
+                .put(key(FREED, name), stored.rewritten(false));
         }
-        let names: Vec<String> = freed.iter().map(|(name, _)| name.clone()).collect();
-        let answer = RequestRecord { freed: names.clone(), call: "restore".into(), ..Default::default() };
-        let change = self.recorded(change, request_id, answer);
-        let revision = self.append(change).await.map_err(|error| errors::of_store(&error))?;
-        info!(revision, services = wanted.len(), freed = freed.len(), "restored a snapshot");
-        for (name, kind) in freed {
-            self.0.board.forget(&name);
-            self.let_go(&kind, &name).await;
-        }
-        let services = wanted.len() as u64;
-        let reign = self.clone();
-        self.spawn(async move { reign.look_after_all(wanted.into_iter().collect()).await });
-        Ok(v1::ImportSnapshotResponse { revision, services, freed: names })
+        Ok((change, wanted))
     }
 
     /// Every declared service, by name.

@@ -14,6 +14,7 @@ use tonic::Request;
 
 use super::{PLUGIN_PATIENCE, Reign};
 use crate::errors;
+use crate::records::Stored;
 
 /// How long a call waits for a session that is about to open.
 const OPENING_PATIENCE: Duration = Duration::from_secs(3);
@@ -49,36 +50,96 @@ impl Session {
     }
 }
 
-/// The open sessions, by the plugin's name.
+/// The open sessions, and which plugin each kind is in the hands of.
 #[derive(Default)]
 pub(crate) struct Sessions {
-    open: Mutex<BTreeMap<String, Session>>,
+    state: Mutex<State>,
     changed: watch::Sender<u64>,
 }
 
+#[derive(Default)]
+struct State {
+    open: BTreeMap<String, Session>,
+    /// Of two plugins that serve one kind, the first to come keeps it: never do both look after the same services.
+    hands: BTreeMap<String, Hands>,
+}
+
+/// The plugin that a kind is in the hands of.
+struct Hands {
+    plugin: String,
+    /// When its session was lost, if it was. It may act a while longer: nobody else gets the kind before.
+    lost_at: Option<Duration>,
+}
+
 impl Sessions {
-    pub(super) fn insert(&self, session: Session) {
-        self.lock().insert(session.plugin.clone(), session);
+    /// Takes a session in. Returns the kinds that are in its plugin's hands now.
+    pub(super) fn insert(&self, session: Session) -> BTreeSet<String> {
+        let mut state = self.lock();
+        let mut got = BTreeSet::new();
+        for kind in &session.kinds {
+            let own = || Hands { plugin: session.plugin.clone(), lost_at: None };
+            let hands = state.hands.entry(kind.clone()).or_insert_with(own);
+            if hands.plugin == session.plugin {
+                hands.lost_at = None;
+                got.insert(kind.clone());
+            }
+        }
+        state.open.insert(session.plugin.clone(), session);
+        drop(state);
         self.changed.send_modify(|n| *n += 1);
+        got
     }
 
-    pub(super) fn remove(&self, plugin: &str) {
-        self.lock().remove(plugin);
+    /// Lets a session go. Returns the kinds that were in its plugin's hands.
+    pub(super) fn remove(&self, plugin: &str, now: Duration) -> BTreeSet<String> {
+        let mut state = self.lock();
+        state.open.remove(plugin);
+        let mut lost = BTreeSet::new();
+        for (kind, hands) in &mut state.hands {
+            if hands.plugin == plugin && hands.lost_at.is_none() {
+                hands.lost_at = Some(now);
+                lost.insert(kind.clone());
+            }
+        }
+        drop(state);
         self.changed.send_modify(|n| *n += 1);
+        lost
     }
 
-    /// The session for a kind. Of two plugins that serve one kind the first by name is taken, always.
+    /// Gives the kinds of plugins that were lost before `until` to others that are there. Returns those kinds.
+    pub(super) fn pass_on(&self, until: Duration) -> BTreeSet<String> {
+        let mut passed = BTreeSet::new();
+        let mut state = self.lock();
+        let State { open, hands } = &mut *state;
+        for (kind, hands) in hands {
+            if hands.lost_at.is_some_and(|lost_at| lost_at < until)
+                && let Some(heir) = open.values().find(|session| session.kinds.contains(kind))
+            {
+                *hands = Hands { plugin: heir.plugin.clone(), lost_at: None };
+                passed.insert(kind.clone());
+            }
+        }
+        drop(state);
+        if !passed.is_empty() {
+            self.changed.send_modify(|n| *n += 1);
+        }
+        passed
+    }
+
+    /// The session for a kind.
     pub(crate) fn of_kind(&self, kind: &str) -> Option<Session> {
-        self.lock().values().find(|session| session.kinds.contains(kind)).cloned()
+        let state = self.lock();
+        let hands = state.hands.get(kind).filter(|hands| hands.lost_at.is_none())?;
+        state.open.get(&hands.plugin).cloned()
     }
 
     /// Whether the session with this plugin stands.
     pub(crate) fn has(&self, plugin: &str) -> bool {
-        self.lock().contains_key(plugin)
+        self.lock().open.contains_key(plugin)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Session>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,8 +197,9 @@ impl Reign {
             let why = peers.get(&plugin).map_or("its socket is gone".to_owned(), |peer| why_not(&peer.state));
             return errors::unavailable(&plugin, &why);
         }
-        if kinds.contains(kind) {
-            return errors::unavailable(kind, "its session is not open yet");
+        let declared = |stored: &Stored| stored.declaration.kind == kind;
+        if kinds.contains(kind) || self.declared().is_ok_and(|all| all.values().any(declared)) {
+            return errors::unavailable(kind, "no session with a plugin of this kind is open");
         }
         let known = kinds.into_iter().collect::<Vec<_>>().join(", ");
         let hint = if known.is_empty() {
@@ -171,5 +233,58 @@ fn patience(peer: &Peer, kind: &str) -> Duration {
         // Perhaps it is only about to start, or to come back; perhaps its socket is a dead one's.
         PeerState::Unreachable(_) => SILENT_PATIENCE,
         PeerState::Ready(_) | PeerState::Refused(_) => Duration::ZERO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(plugin: &str, kinds: &[&str]) -> Session {
+        Session {
+            plugin: plugin.to_owned(),
+            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+            manifest: Arc::new([]),
+            upstream: Upstream::new(plugin),
+            manager: false,
+            closed: CancellationToken::new(),
+        }
+    }
+
+    fn hands(sessions: &Sessions, kind: &str) -> Option<String> {
+        sessions.of_kind(kind).map(|session| session.plugin)
+    }
+
+    #[test]
+    fn of_two_plugins_for_one_kind_the_first_to_come_keeps_it() {
+        let sessions = Sessions::default();
+        assert_eq!(sessions.insert(session("b", &["x", "y"])).len(), 2);
+        assert_eq!(sessions.insert(session("a", &["x", "z"])), BTreeSet::from(["z".to_owned()]));
+        assert_eq!(hands(&sessions, "x").as_deref(), Some("b"));
+        assert_eq!(hands(&sessions, "z").as_deref(), Some("a"));
+    }
+
+    #[test]
+    fn a_kind_is_passed_on_when_the_lost_plugin_can_no_longer_act() {
+        let at = Duration::from_secs;
+        let sessions = Sessions::default();
+        sessions.insert(session("a", &["x"]));
+        sessions.insert(session("b", &["x"]));
+        assert_eq!(sessions.remove("a", at(10)), BTreeSet::from(["x".to_owned()]));
+        assert_eq!(hands(&sessions, "x"), None, "it may still act");
+        assert!(sessions.pass_on(at(10)).is_empty());
+        assert_eq!(sessions.pass_on(at(11)), BTreeSet::from(["x".to_owned()]));
+        assert_eq!(hands(&sessions, "x").as_deref(), Some("b"));
+        assert!(sessions.insert(session("a", &["x"])).is_empty(), "who comes back finds it taken");
+    }
+
+    #[test]
+    fn who_comes_back_in_time_keeps_its_kinds() {
+        let sessions = Sessions::default();
+        sessions.insert(session("a", &["x"]));
+        sessions.remove("a", Duration::from_secs(10));
+        assert_eq!(sessions.insert(session("a", &["x"])).len(), 1);
+        assert!(sessions.pass_on(Duration::from_secs(60)).is_empty());
+        assert_eq!(hands(&sessions, "x").as_deref(), Some("a"));
     }
 }
