@@ -1,7 +1,6 @@
 //! What only a manager answers.
 
 use std::io::{self, Write};
-use std::pin::Pin;
 
 use bytes::Bytes;
 use om_api::clock::wall_unix_ms;
@@ -10,11 +9,11 @@ use om_api::{Error, Reason, snapshot, v1};
 use om_store::View;
 use prost::Message;
 use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Front, events};
+use super::{Answer, Front, Pieces, events, page};
 use crate::errors;
 use crate::outlet::outlet;
 use crate::records::{OPERATIONS, SERVICES, STATES, Stored, key};
@@ -25,10 +24,6 @@ const PIECE: usize = 256 * 1024;
 const MAX_SNAPSHOT: usize = 1024 * 1024 * 1024;
 const PIECES_UNDER_WAY: usize = 8;
 const PAGE: usize = 100;
-const LARGEST_PAGE: usize = 1000;
-
-type Answer<T> = Result<Response<T>, Status>;
-type Pieces<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Manager for Front {
@@ -104,10 +99,7 @@ impl Manager for Front {
     async fn operations(&self, request: Request<v1::OperationsRequest>) -> Answer<v1::OperationsResponse> {
         let reign = self.replica.leader()?;
         let v1::OperationsRequest { name, page_size, page_token } = request.into_inner();
-        let limit = match page_size as usize {
-            0 => PAGE,
-            given => given.min(LARGEST_PAGE),
-        };
+        let limit = page(page_size, PAGE);
         // Few are kept; their ids are ordered by time.
         let (_, records) = reign.store().view().scan(OPERATIONS, None, usize::MAX);
         let read =

@@ -8,9 +8,24 @@ mod service_plugin;
 
 pub(crate) use router::ManagerRouter;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio_stream::Stream;
+use tonic::{Response, Status};
+
 use crate::replica::Replica;
+
+type Answer<T> = Result<Response<T>, Status>;
+type Pieces<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The most that a page holds, whatever is asked for.
+const LARGEST_PAGE: usize = 1000;
+
+/// How many a page holds: what was asked for, within reason, or the usual number.
+fn page(asked: u32, usual: usize) -> usize {
+    if asked == 0 { usual } else { (asked as usize).min(LARGEST_PAGE) }
+}
 
 /// Serves both interfaces in the name of a replica.
 #[derive(Clone)]

@@ -1,23 +1,17 @@
 //! The interface of a plugin, served by the manager.
 
-use std::pin::Pin;
-
 use om_api::v1::service_plugin_server::ServicePlugin;
 use om_api::{Error, v1};
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_stream::{Stream, StreamExt};
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Streaming};
 
-use super::Front;
+use super::{Answer, Front, LARGEST_PAGE, Pieces, page};
 use crate::errors;
 use crate::records::{SERVICES, Stored, key, selected};
 use crate::reign::Reign;
 
 const PAGE: usize = 500;
-const LARGEST_PAGE: usize = 1000;
-
-type Answer<T> = Result<Response<T>, Status>;
-type Pieces<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl ServicePlugin for Front {
@@ -80,10 +74,7 @@ impl ServicePlugin for Front {
     async fn list(&self, request: Request<v1::ListRequest>) -> Answer<v1::ListResponse> {
         let reign = self.replica.leader()?;
         let v1::ListRequest { kind, selector, page_size, page_token } = request.into_inner();
-        let limit = match page_size as usize {
-            0 => PAGE,
-            given => given.min(LARGEST_PAGE),
-        };
+        let limit = page(page_size, PAGE);
         let wanted = |stored: &Stored| {
             (kind.is_empty() || stored.declaration.kind == kind)
                 && selected(&stored.declaration.labels, &selector)
