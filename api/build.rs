@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 #[expect(clippy::disallowed_methods, reason = "this is how cargo tells a build script its directory")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["proto/om/v1/plugin.proto", "proto/om/v1/manager.proto", "proto/om/v1/snapshot.proto"];
+    let files = ["plugin", "manager", "peer", "snapshot"].map(|name| format!("proto/om/v1/{name}.proto"));
+    let files = files.each_ref().map(String::as_str);
     for file in files {
         println!("cargo:rerun-if-changed={file}");
     }

@@ -113,6 +113,13 @@ impl Manager for Front {
             operations.last().filter(|_| more).map_or(String::new(), |last| last.id.clone());
         Ok(Response::new(v1::OperationsResponse { operations, next_page_token }))
     }
+
+    async fn handover(&self, _: Request<v1::HandoverRequest>) -> Answer<v1::HandoverResponse> {
+        let detector = &self.replica.detector;
+        let message =
+            format!("the leadership is not this replica's to hand over: {detector} names the leader");
+        Err(Error::new(Reason::Refused, message).hint("name another leader there").into())
+    }
 }
 
 /// Writes the declared state as a snapshot file. Read at one revision, as a whole.

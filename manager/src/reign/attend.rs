@@ -102,6 +102,7 @@ async fn open(
         cluster: reign.cluster().to_owned(),
         manager: reign.0.realm.name.clone(),
         authority_ms: u32::try_from(reign.0.realm.authority.as_millis()).unwrap_or(u32::MAX),
+        ..Default::default()
     };
     send(&outbox, to::Message::Open(open)).await?;
     let mut request = Request::new(ReceiverStream::new(requests));

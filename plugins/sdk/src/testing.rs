@@ -88,6 +88,7 @@ impl Manager {
             cluster: self.cluster.clone(),
             manager: format!("manager-{}", self.term),
             authority_ms,
+            ..Default::default()
         };
         let open = AttendRequest { message: Some(attend_request::Message::Open(open)) };
         to_plugin.send(open).await.map_err(|_| Status::internal("the channel is open"))?;

@@ -1,7 +1,7 @@
 //! Which crate may know which.
 //!
 //! `leadership`, `store` and `proxy` never know each other, so that each can be understood, tested and replaced alone;
-//! only `manager` knows all three. The task runner knows nobody, for it runs before anything else compiles.
+//! only `manager` knows all three. `etcd` is the way to an etcd cluster, which both `leadership` and `store` need. The task runner knows nobody, for it runs before anything else compiles.
 
 use super::{Kind, Member, Workspace};
 
@@ -16,18 +16,32 @@ struct Allowed {
 
 const ALLOWED: &[Allowed] = &[
     Allowed { name: "om-api", ships: &[], tests: &[] },
-    Allowed { name: "om-leadership", ships: &[], tests: &[] },
-    Allowed { name: "om-store", ships: &[], tests: &[] },
+    Allowed { name: "om-etcd", ships: &[], tests: &[] },
+    Allowed { name: "om-leadership", ships: &["om-etcd"], tests: &[] },
+    Allowed { name: "om-store", ships: &["om-etcd"], tests: &[] },
     Allowed { name: "om-proxy", ships: &["om-api"], tests: &[] },
-    Allowed { name: "om-cli", ships: &["om-api"], tests: &[] },
+    Allowed { name: "om-client", ships: &["om-api"], tests: &[] },
+    Allowed { name: "om-cli", ships: &["om-api", "om-client"], tests: &[] },
     Allowed { name: "om-plugin-sdk", ships: &["om-api"], tests: &[] },
     Allowed {
         name: "om-manager",
-        ships: &["om-api", "om-leadership", "om-store", "om-proxy", "om-plugin-sdk", "om-plugin-process"],
+        ships: &[
+            "om-api",
+            "om-etcd",
+            "om-leadership",
+            "om-store",
+            "om-proxy",
+            "om-plugin-sdk",
+            "om-plugin-process",
+        ],
         tests: &[],
     },
     Allowed { name: "om-examples", ships: &["om-api", "om-plugin-sdk"], tests: &[] },
-    Allowed { name: "om-system-tests", ships: &["om-api", "om-plugin-sdk"], tests: &[] },
+    Allowed {
+        name: "om-system-tests",
+        ships: &["om-api", "om-client", "om-etcd", "om-plugin-sdk"],
+        tests: &[],
+    },
     Allowed { name: "xtask", ships: &[], tests: &[] },
 ];
 

@@ -364,6 +364,16 @@ impl Manager for Served {
         let operations = operations.into_iter().skip(from).take(1).collect();
         Ok(Response::new(v1::OperationsResponse { operations, next_page_token: next }))
     }
+
+    async fn handover(
+        &self,
+        request: Request<v1::HandoverRequest>,
+    ) -> Result<Response<v1::HandoverResponse>, Status> {
+        let to = request.get_ref().to.clone();
+        self.note("handover", &request, &to).await?;
+        let leader = Some(v1::Leader { name: to, endpoint: String::new() });
+        Ok(Response::new(v1::HandoverResponse { leader, term: 8 }))
+    }
 }
 
 /// A message of a watch.
