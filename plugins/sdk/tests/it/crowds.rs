@@ -60,7 +60,13 @@ async fn a_manager_that_reads_slowly_gets_the_newest_and_holds_nobody_up() {
     // By hand: a manager that answers the first ask and then reads nothing for a while.
     let (to_plugin, requests) = mpsc::channel(8);
     let send = |message| AttendRequest { message: Some(message) };
-    let open = Open { term: 1, cluster: "x".to_owned(), manager: "slow".to_owned(), authority_ms: 600_000 };
+    let open = Open {
+        term: 1,
+        cluster: "x".to_owned(),
+        manager: "slow".to_owned(),
+        authority_ms: 600_000,
+        ..Default::default()
+    };
     to_plugin.send(send(attend_request::Message::Open(open))).await.expect("open");
     let requests = manager.stamped(ReceiverStream::new(requests));
     let mut incoming = manager.client.clone().attend(requests).await.expect("opened").into_inner();
