@@ -57,9 +57,13 @@ impl Seat {
             return;
         }
         self.warrant = None;
-        let idle =
-            self.rule.is_some() || self.resigned.is_some() || self.blind.is_some() || self.now < self.rest;
         let Some(election) = self.election.take() else { return };
+        let behind = election.term() < self.voter.newest();
+        let idle = self.rule.is_some()
+            || self.resigned.is_some()
+            || self.blind.is_some()
+            || behind
+            || self.now < self.rest;
         if idle {
             self.candidacy = None;
         } else {

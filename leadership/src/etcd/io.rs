@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use om_etcd::layout::ElectorateRecord;
+
 use super::election::Election;
 use super::line::{Answer, Request};
+use super::register::electorate_record;
 use crate::{Leadership, OfficeError};
 
 /// Why, and how, this replica may claim now.
@@ -23,6 +26,14 @@ pub struct Warrant {
     pub old_until: Option<Duration>,
     /// The claim rests on the old leader's lease alone: it may act for the time of the hold after the claim.
     pub by_lease: bool,
+}
+
+impl Warrant {
+    /// The electorate's record, to be written with the claim.
+    #[must_use]
+    pub fn electorate(&self) -> ElectorateRecord {
+        electorate_record(&self.members, self.settles)
+    }
 }
 
 /// A key that a claim rests on.

@@ -255,6 +255,11 @@ impl Seat {
         self.now + with_drift(self.settings.hold)
     }
 
+    /// The same by the warrant that is being claimed by.
+    pub(super) fn claimed_old_until(&self) -> Option<Duration> {
+        self.claiming.as_ref().and_then(|warrant| self.old_until(warrant))
+    }
+
     /// Until when the leaders before may still act, now that the claim by this warrant was made. `None`: they have stopped.
     pub(super) fn old_until(&self, warrant: &Warrant) -> Option<Duration> {
         let lease = if warrant.by_lease { self.by_lease_until() } else { Duration::ZERO };
@@ -377,6 +382,15 @@ impl Seat {
             _ if leads => Leadership::Leading,
             (_, Some(why)) => Leadership::Unknown { why: why.clone() },
             (None, None) => Leadership::not_looked(),
+            (Some(election), None) if election.term() < self.voter.newest() => Leadership::Unknown {
+                why: format!(
+                    "etcd knows of term {}, but term {} was there before: has etcd been wiped, or restored from an older \
+                     backup? Nobody leads on that; restore a newer backup, or restart every manager and plugin to go on \
+                     from what etcd holds",
+                    election.term(),
+                    self.voter.newest()
+                ),
+            },
             (Some(Election { leader: None, .. }), None) => Leadership::Following { leader: None },
             (Some(Election { leader: Some(leader), .. }), None) => match &leader.record.released {
                 Some(released) => Leadership::Following { leader: released.successor.clone() },

@@ -36,6 +36,11 @@ impl Voter {
         self.newest = self.newest.max(term);
     }
 
+    /// The newest term known.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest
+    }
+
     /// The leader of this term said that it leads no more.
     pub(super) fn farewell(&mut self, term: u64) {
         self.over = self.over.max(term);
