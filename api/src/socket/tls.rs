@@ -9,6 +9,8 @@ mod credentials;
 mod files;
 mod guard;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 pub use accept::{Accepted, Caller, TcpIncoming};
 pub use credentials::{ClientTls, CredentialsError, ServerTls};

@@ -282,10 +282,23 @@ pub(super) fn client_config(
 }
 
 pub(super) fn server_config(ca: &Pem, identity: &Identity) -> Result<Arc<ServerConfig>, CredentialsError> {
-    let verifier = WebPkiClientVerifier::builder_with_provider(ca.roots()?, provider())
+    let verifier = verifier(ca)?;
+    let config = unchecked(&verifier, identity)?;
+    identity.check(ca, &*verifier)?;
+    Ok(config)
+}
+
+fn verifier(ca: &Pem) -> Result<Arc<dyn ClientCertVerifier>, CredentialsError> {
+    WebPkiClientVerifier::builder_with_provider(ca.roots()?, provider())
         .allow_unauthenticated()
         .build()
-        .map_err(|error| CredentialsError::unusable(&ca.what, error.to_string()))?;
+        .map_err(|error| CredentialsError::unusable(&ca.what, error.to_string()))
+}
+
+fn unchecked(
+    verifier: &Arc<dyn ClientCertVerifier>,
+    identity: &Identity,
+) -> Result<Arc<ServerConfig>, CredentialsError> {
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| CredentialsError::unusable("TLS 1.3", error.to_string()))?
@@ -293,9 +306,15 @@ pub(super) fn server_config(ca: &Pem, identity: &Identity) -> Result<Arc<ServerC
     let mut config = builder
         .with_single_cert(identity.cert.certificates()?, identity.key.key()?)
         .map_err(|error| identity.refused(&error))?;
-    identity.check(ca, &*verifier)?;
     config.alpn_protocols = vec![ALPN.to_owned()];
     // A session that is resumed would not look at the client's certificate again.
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+/// A server whose certificate has expired since it started.
+#[cfg(test)]
+pub(super) fn unchecked_server_config(ca: &str, cert: &str, key: &str) -> Arc<ServerConfig> {
+    let ca = Pem::new("the CA certificate", ca.as_bytes());
+    unchecked(&verifier(&ca).unwrap(), &Identity::new(cert.as_bytes(), key.as_bytes())).unwrap()
 }
