@@ -311,7 +311,7 @@ impl Client {
             return Ok(channel.clone());
         }
         let left = self.deadline.left().unwrap_or(Duration::from_secs(30));
-        match socket::connect(&self.current, left).await {
+        match socket::connect(&self.current, &socket::Security::Clear, left).await {
             Ok(channel) => Ok(self.channel.insert(channel).clone()),
             Err(error) => Err(self.cannot_connect(&error)),
         }
