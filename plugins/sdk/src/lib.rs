@@ -42,6 +42,7 @@ mod steer;
 mod terms;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod will;
 
 pub use output::Output;
 pub use plugin::{Declared, Failed, Lapsed, Plugin, Rejected};
