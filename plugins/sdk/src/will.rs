@@ -17,6 +17,7 @@ use om_api::v1::attend_request::Open;
 use om_api::v1::peer_client::PeerClient;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
 use crate::admit::Shell;
 use crate::backoff::Backoff;
@@ -78,14 +79,15 @@ impl Will {
             telling.spawn(self.clone().tell(address.clone(), known.clone()));
         }
         let all = async { while telling.join_next().await.is_some() {} };
-        let in_time = tokio::time::timeout(BOUND, all).await.is_ok();
+        let ended = tokio::time::timeout(BOUND, all).await;
         let term = self.word.term;
-        match (known.is_cancelled(), in_time) {
-            (true, _) => tracing::info!(term, "told that this term is over here: a newer one is known"),
-            (false, _) => tracing::warn!(
+        if ended.is_ok() || known.is_cancelled() {
+            tracing::info!(term, "it is told that this term is over here; a newer one has begun");
+        } else {
+            tracing::warn!(
                 term,
-                "said for {BOUND:?} that this term is over here; no replica answered with a newer one"
-            ),
+                "for {BOUND:?} no replica knew of a newer term; none is told any more that this one is over here"
+            );
         }
     }
 
@@ -93,13 +95,17 @@ impl Will {
     /// the one that waits for the word, and have missed it so far.
     async fn tell(self: Arc<Self>, address: Address, known: CancellationToken) {
         let mut pauses = Backoff::between(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let mut line = None;
         loop {
             let last = known.is_cancelled();
-            match tokio::time::timeout(ATTEMPT, self.say(&address)).await {
-                Ok(Ok(term)) if term > self.word.term => return known.cancel(),
-                Ok(Ok(_)) => {}
-                Ok(Err(why)) => tracing::debug!(term = self.word.term, "{address} was not told: {why}"),
-                Err(_) => tracing::debug!(term = self.word.term, "{address} does not answer"),
+            let said = tokio::time::timeout(ATTEMPT, self.say(&address, &mut line)).await;
+            match said.unwrap_or_else(|_| Err(format!("no answer within {ATTEMPT:?}"))) {
+                Ok(term) if term > self.word.term => return known.cancel(),
+                Ok(_) => {}
+                Err(why) => {
+                    tracing::debug!(term = self.word.term, "{address} was not told: {why}");
+                    line = None;
+                }
             }
             if last {
                 return;
@@ -111,9 +117,15 @@ impl Will {
         }
     }
 
-    /// The newest term known there.
-    async fn say(&self, address: &Address) -> Result<u64, String> {
-        let channel = connect(address, &self.security, ATTEMPT).await.map_err(|error| error.to_string())?;
+    /// The newest term known there. Connects unless there is a line.
+    async fn say(&self, address: &Address, line: &mut Option<Channel>) -> Result<u64, String> {
+        let channel = match line {
+            Some(channel) => channel.clone(),
+            None => {
+                let made = connect(address, &self.security, ATTEMPT).await;
+                line.insert(made.map_err(|error| error.to_string())?).clone()
+            }
+        };
         let answer = PeerClient::new(channel).testify(self.word.clone()).await;
         answer.map(|answer| answer.into_inner().term).map_err(|status| status.to_string())
     }
