@@ -6,23 +6,25 @@ use std::time::Duration;
 use anyhow::Context;
 use om_api::clock;
 use om_api::socket::{self, BoundSocket, Credentials, SocketOptions};
-use om_leadership::{Campaign, Detector, FileDetector, FileOptions, Solo};
+use om_leadership::etcd::EtcdDetector;
+use om_leadership::{Campaign, Office};
 use om_plugin_process::{ProcessOptions, ProcessPlugin};
 use om_proxy::discovery::{Registry, RegistryOptions};
 use om_proxy::drain::Drain;
-use om_store::file::FileStore;
-use om_store::{Candidate, Store};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::{Config, Listen, Mode, Network};
-use crate::office::StoreOffice;
+use crate::handover::Handover;
+use crate::machinery::Machinery;
 use crate::reign::Realm;
 use crate::replica::Replica;
 use crate::serve::serve;
+use crate::wills::Wills;
 use crate::{renewal, succession};
 
 /// How long the reign may take to end.
@@ -67,15 +69,14 @@ impl App {
     /// What keeps it from serving at all.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, sockets, ports } = self;
-        let store: Arc<dyn Store> = Arc::new(FileStore::open(&config.state_dir));
-        let detector = detector(&config);
+        let wills = Arc::new(Wills::default());
+        let Machinery { store, detector, office, election } = Machinery::build(&config)?;
         let registry = Arc::new(Registry::start(RegistryOptions {
             dir: config.plugins_dir.clone(),
             only: config.proxy_for.clone(),
             own_name: config.name.clone(),
             caller: config.name.clone(),
         }));
-        let office = Arc::new(StoreOffice::new(store.clone(), candidate(&config)));
         let clock = clock::boot();
         info!(
             name = %config.name,
@@ -84,7 +85,8 @@ impl App {
             plugins = %config.plugins_dir.display(),
             "manager starting"
         );
-        let campaign = Campaign::start(detector.clone(), office.clone(), config.timing, clock.clone());
+        let judge: Arc<dyn Office> = office.clone();
+        let campaign = Arc::new(Campaign::start(detector.clone(), judge, config.timing, clock.clone()));
 
         let (reign_now, reign) = watch::channel(None);
         let (head_now, head) = watch::channel(None);
@@ -98,13 +100,21 @@ impl App {
             registry: registry.clone(),
             standing: campaign.standing(),
             reign,
-            head,
+            head: head.clone(),
+            handover: election
+                .as_ref()
+                .map(|election| Handover { election: election.detector.clone(), campaign: campaign.clone() }),
+            tasks: TaskTracker::new(),
         };
+        let peers = election.as_ref().map(|election| election.front(wills.clone(), head));
         let realm = Realm {
             name: config.name.clone(),
             endpoint: config.advertise.clone(),
             host: config.host.clone(),
-            authority: config.timing.ttl(),
+            authority: config.longest_authority(),
+            ask_every: config.ask_every(),
+            wills,
+            heirs: election.as_ref().map(|election| election.heirs(&config)),
             clock,
             store: store.clone(),
             registry,
@@ -124,9 +134,9 @@ impl App {
         let close = CancellationToken::new();
         let drain = Drain::new();
         let tls = config.network.credentials().map(Credentials::server);
-        let mut servers = serve(&replica, sockets, ports, tls.as_ref(), &drain, &close);
+        let mut servers = serve(&replica, peers.as_ref(), sockets, ports, tls.as_ref(), &drain, &close);
         info!(endpoint = %replica.endpoint, "listening");
-        notify_supervisor(&[sd_notify::NotifyState::Ready]);
+        tasks.spawn(say_when_ready(election.map(|election| election.detector)));
 
         let failed = tokio::select! {
             () = stop.cancelled() => None,
@@ -136,6 +146,9 @@ impl App {
         };
         info!(failed, "stopping: resigning, freeing, draining");
         notify_supervisor(&[sd_notify::NotifyState::Stopping]);
+        if let Some(handover) = &replica.handover {
+            handover.leave(&replica).await;
+        }
         campaign.resign().await;
         abdicate.cancel();
         let ended =
@@ -164,24 +177,6 @@ impl App {
     }
 }
 
-fn detector(config: &Config) -> Arc<dyn Detector> {
-    match &config.mode {
-        Mode::Os { leader_file, poll } => {
-            let options = FileOptions { poll: *poll, ..FileOptions::default() };
-            Arc::new(FileDetector::start(leader_file, &config.name, options))
-        }
-        Mode::Dev { .. } => Arc::new(Solo::new()),
-    }
-}
-
-fn candidate(config: &Config) -> Candidate {
-    Candidate {
-        name: config.name.clone(),
-        endpoint: config.advertise.clone(),
-        authority_ms: u64::try_from(config.timing.ttl().as_millis()).unwrap_or(u64::MAX),
-    }
-}
-
 /// In `dev` mode the process plugin lives in this process, at a socket like any other.
 fn embedded_plugins(
     config: &Config,
@@ -202,6 +197,16 @@ fn embedded_plugins(
         plugins.spawn(om_plugin_sdk::serve(plugin, options, shutdown.clone()));
     }
     plugins
+}
+
+/// Tells the supervisor when this replica can do its part: where replicas elect through etcd, once etcd was seen.
+async fn say_when_ready(election: Option<Arc<EtcdDetector>>) {
+    if let Some(election) = election {
+        notify_supervisor(&[sd_notify::NotifyState::Status("waiting for etcd")]);
+        election.seen().await;
+        notify_supervisor(&[sd_notify::NotifyState::Status("")]);
+    }
+    notify_supervisor(&[sd_notify::NotifyState::Ready]);
 }
 
 fn notify_supervisor(state: &[sd_notify::NotifyState<'_>]) {

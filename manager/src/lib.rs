@@ -10,15 +10,19 @@ mod board;
 pub mod config;
 mod errors;
 mod front;
+mod handover;
 mod locks;
+mod machinery;
 mod office;
 mod outlet;
+mod peers;
 mod records;
 mod reign;
 mod renewal;
 mod replica;
 mod serve;
 mod succession;
+mod wills;
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -88,6 +88,9 @@ pub(crate) struct GrantRecord {
     /// How long one renewal lasts at most, in milliseconds.
     #[prost(uint64, tag = "6")]
     pub(crate) authority_ms: u64,
+    /// Digest of the secret that the plugin was left in a will; empty: none.
+    #[prost(bytes = "vec", tag = "7")]
+    pub(crate) will: Vec<u8>,
 }
 
 /// Who leads.

@@ -9,8 +9,10 @@ use om_proxy::discovery::{Peer, PeerState, Refusal, Registry};
 use om_proxy::route::{Leader, Route};
 use om_store::{Head, Store};
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
 use crate::errors;
+use crate::handover::Handover;
 use crate::records::SERVICES;
 use crate::reign::{Reign, why_not};
 
@@ -32,6 +34,10 @@ pub(crate) struct Replica {
     pub(crate) reign: watch::Receiver<Option<Reign>>,
     /// The newest head that was read. `None` before the first look.
     pub(crate) head: watch::Receiver<Option<Head>>,
+    /// Where replicas elect among themselves: how to hand over.
+    pub(crate) handover: Option<Handover>,
+    /// What goes on when its caller leaves.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Replica {
@@ -41,13 +47,16 @@ impl Replica {
     /// The refusal: who leads, or why nobody does.
     pub(crate) fn leader(&self) -> Result<Reign, Error> {
         match self.reign.borrow().as_ref() {
-            Some(reign) if reign.holds() => Ok(reign.clone()),
+            Some(reign) if reign.holds() && reign.closing().is_none() => Ok(reign.clone()),
             _ => Err(self.refusal()),
         }
     }
 
     /// Why this replica does not answer, as an error.
     pub(crate) fn refusal(&self) -> Error {
+        if let Some(why) = self.reign.borrow().as_ref().and_then(Reign::closing) {
+            return errors::no_leader(&why);
+        }
         match self.elsewhere() {
             Ok(leader) => Error::not_leader(&leader.name, &leader.endpoint, leader.term),
             Err(why) if self.somebody_is_named() => errors::no_leader(&why),
@@ -57,9 +66,10 @@ impl Replica {
 
     /// The same as a route.
     pub(crate) fn refused_route(&self) -> Route {
+        let closing = self.reign.borrow().as_ref().and_then(Reign::closing).is_some();
         match self.elsewhere() {
-            Ok(leader) => Route::Elsewhere(leader),
-            Err(_) => Route::Refuse(self.refusal()),
+            Ok(leader) if !closing => Route::Elsewhere(leader),
+            _ => Route::Refuse(self.refusal()),
         }
     }
 

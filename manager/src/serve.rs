@@ -10,6 +10,7 @@ use std::time::Duration;
 use om_api::clock::since_boot;
 use om_api::socket::{self, BoundSocket, KnownCallers, ServerTls, TcpIncoming};
 use om_api::v1::manager_server::ManagerServer;
+use om_api::v1::peer_server::PeerServer;
 use om_api::v1::service_plugin_server::ServicePluginServer;
 use om_proxy::drain::Drain;
 use om_proxy::passthrough::PassThroughLayer;
@@ -23,6 +24,7 @@ use tonic_health::server::HealthReporter;
 use tracing::{debug, warn};
 
 use crate::front::{Front, ManagerRouter};
+use crate::peers::PeerFront;
 use crate::reign::Reign;
 use crate::replica::Replica;
 
@@ -34,6 +36,7 @@ const WARNING: Duration = Duration::from_secs(1);
 /// Serves both interfaces, health and reflection at every address: TCP by TLS, if there are certificates for it.
 pub(crate) fn serve(
     replica: &Replica,
+    peers: Option<&PeerFront>,
     sockets: Vec<BoundSocket>,
     ports: Vec<TcpListener>,
     tls: Option<&ServerTls>,
@@ -43,14 +46,28 @@ pub(crate) fn serve(
     let mut servers = JoinSet::new();
     for socket in sockets {
         let server = socket::server();
-        servers.spawn(one_server(server, replica.clone(), socket, drain.clone(), close.clone()));
+        servers.spawn(one_server(
+            server,
+            replica.clone(),
+            peers.cloned(),
+            socket,
+            drain.clone(),
+            close.clone(),
+        ));
     }
     for port in ports {
         let incoming = TcpIncoming::new(port, tls.cloned(), say_who_fails());
         let server = socket::server()
             .http2_keepalive_interval(Some(SIGN_OF_LIFE))
             .http2_keepalive_timeout(Some(SIGN_OF_LIFE));
-        servers.spawn(one_server(server, replica.clone(), incoming, drain.clone(), close.clone()));
+        servers.spawn(one_server(
+            server,
+            replica.clone(),
+            peers.cloned(),
+            incoming,
+            drain.clone(),
+            close.clone(),
+        ));
     }
     servers
 }
@@ -75,6 +92,7 @@ fn say_who_fails() -> impl Fn(SocketAddr, &io::Error) + Send + Sync + 'static {
 fn one_server<I, C>(
     server: Server,
     replica: Replica,
+    peers: Option<PeerFront>,
     incoming: I,
     drain: Drain,
     close: CancellationToken,
@@ -102,6 +120,7 @@ where
         let pass_through = PassThroughLayer::new(Arc::new(ManagerRouter(replica)));
         let mut server = server.layer(KnownCallers).layer(drain.layer()).layer(pass_through);
         let router = server.add_service(health).add_service(plugin).add_service(manager);
+        let router = peers.into_iter().map(PeerServer::new).fold(router, Router::add_service);
         let router = reflection().into_iter().fold(router, Router::add_service);
         tokio::select! {
             served = router.serve_with_incoming_shutdown(incoming, close.cancelled_owned()) => served,

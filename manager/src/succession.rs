@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::office::StoreOffice;
+use crate::office::Bench;
 use crate::reign::{Realm, Reign};
 
 /// How often a replica that does not lead looks who does: a refusal names the leader without asking the store.
@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(500);
 /// Follows the standing until it is told to stop; then ends the reign that is on.
 pub(crate) async fn succeed(
     realm: Realm,
-    office: Arc<StoreOffice>,
+    office: Arc<dyn Bench>,
     mut standing: watch::Receiver<Standing>,
     current: watch::Sender<Option<Reign>>,
     stop: CancellationToken,
@@ -27,12 +27,12 @@ pub(crate) async fn succeed(
         let now = standing.borrow_and_update().clone();
         let ended = current.borrow().as_ref().map(|reign| reign.over().clone());
         match (now, ended) {
-            (Standing::Leading(mandate), None) => begin(&realm, &office, mandate, &current, &stop).await,
+            (Standing::Leading(mandate), None) => begin(&realm, &*office, mandate, &current, &stop).await,
             (Standing::Leading(mandate), Some(ended)) if ended.is_cancelled() => {
-                end(&current).await;
-                begin(&realm, &office, mandate, &current, &stop).await;
+                end(&*office, &current).await;
+                begin(&realm, &*office, mandate, &current, &stop).await;
             }
-            (Standing::Following { .. } | Standing::Unknown { .. }, Some(_)) => end(&current).await,
+            (Standing::Following { .. } | Standing::Unknown { .. }, Some(_)) => end(&*office, &current).await,
             _ => {}
         }
         if standing.has_changed().unwrap_or(false) {
@@ -42,28 +42,28 @@ pub(crate) async fn succeed(
         tokio::select! {
             () = stop.cancelled() => break,
             changed = standing.changed() => if changed.is_err() { break },
-            () = async { over.unwrap_or_default().cancelled().await } => end(&current).await,
+            () = async { over.unwrap_or_default().cancelled().await } => end(&*office, &current).await,
         }
     }
-    end(&current).await;
+    end(&*office, &current).await;
 }
 
 async fn begin(
     realm: &Realm,
-    office: &StoreOffice,
+    office: &dyn Bench,
     mandate: Mandate,
     current: &watch::Sender<Option<Reign>>,
     stop: &CancellationToken,
 ) {
     let term = mandate.term();
-    let Some(token) = office.token(term) else {
+    let Some(granted) = office.granted(term) else {
         debug!(term, "a mandate without a token is not ruled under");
         return;
     };
     // The first write may hang with the store: then neither the end of the mandate nor a shutdown waits for it.
     let ended = mandate.ended().clone();
     let begun = tokio::select! {
-        begun = Reign::begin(realm.clone(), mandate, token) => begun,
+        begun = Reign::begin(realm.clone(), mandate, granted) => begun,
         () = ended.cancelled() => return,
         () = stop.cancelled() => return,
     };
@@ -76,9 +76,11 @@ async fn begin(
     }
 }
 
-async fn end(current: &watch::Sender<Option<Reign>>) {
+async fn end(office: &dyn Bench, current: &watch::Sender<Option<Reign>>) {
     if let Some(reign) = current.send_replace(None) {
-        reign.end().await;
+        let term = reign.term();
+        let released = reign.end().await;
+        office.ended(term, released).await;
     }
 }
 

@@ -19,11 +19,12 @@ use tonic::body::Body;
 use crate::cut::{CutBody, End};
 
 /// Methods that end when their client says so; cut at once.
-const STREAMS: [&str; 5] = [
+const STREAMS: [&str; 6] = [
     "/om.v1.ServicePlugin/Attend",
     "/om.v1.ServicePlugin/Watch",
     "/om.v1.ServicePlugin/Run",
     "/om.v1.Manager/History",
+    "/om.v1.Peer/Link",
     "/grpc.health.v1.Health/Watch",
 ];
 

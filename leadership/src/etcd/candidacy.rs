@@ -170,6 +170,7 @@ impl Seat {
             settles = settles.max(with_drift(self.settings.hold));
         }
         Warrant {
+            term: election.term(),
             leader: election.leader.as_ref().map_or(0, |leader| leader.revision),
             guards,
             members: linked.cloned().chain([self.me.clone()]).collect(),

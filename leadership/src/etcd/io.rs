@@ -13,7 +13,9 @@ use crate::{Leadership, OfficeError};
 /// Why, and how, this replica may claim now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warrant {
-    /// The mod-revision of the leader's key that the claim replaces; 0: there is none.
+    /// The term that the claim replaces; 0: there is none.
+    pub term: u64,
+    /// The mod-revision of the leader's key that it replaces; 0: there is none.
     pub leader: i64,
     /// Keys that must not have changed, with their mod-revisions; 0: the key must not exist.
     pub guards: Vec<(Guard, i64)>,

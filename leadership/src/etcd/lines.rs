@@ -79,7 +79,10 @@ impl Lines {
         for (instance, record) in replicas.iter().filter(|(instance, _)| **instance != self.me) {
             self.dialing.entry(instance.clone()).or_insert_with(|| {
                 let dialing = dial(self.network.clone(), record.clone(), self.news.clone());
-                #[expect(clippy::disallowed_methods, reason = "owned by the handle, which ends it when it is dropped")]
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "owned by the handle, which ends it when it is dropped"
+                )]
                 AbortOnDropHandle::new(tokio::spawn(dialing))
             });
         }

@@ -50,6 +50,7 @@ pub use line::{Answer, Incoming, Network, Outgoing, Request};
 use self::lines::Lines;
 use self::register::Register;
 use self::seat::{Seat, Settings};
+use self::sight::Sighting;
 use self::station::{Command, Parts};
 use crate::{Clock, Detector, Leadership, OfficeError};
 
@@ -78,6 +79,8 @@ pub struct EtcdOptions {
 pub struct EtcdDetector {
     commands: mpsc::Sender<Command>,
     said: watch::Receiver<Leadership>,
+    sight: watch::Receiver<Option<Sighting>>,
+    instance: String,
     description: String,
     clock: Clock,
     _tasks: JoinSet<()>,
@@ -90,6 +93,7 @@ impl EtcdDetector {
         let EtcdOptions { etcd, layout, replica, lease_ttl, floor, most, network, clock } = options;
         let description = format!("etcd {etcd}, {}", layout.election());
         let settings = Settings { floor, most, hold: lease_ttl };
+        let instance = replica.instance.clone();
         let ends = station::start(Parts {
             seat: Seat::new(&replica.instance, &replica.name, settings),
             lines: Lines::new(replica.instance.clone(), network),
@@ -98,7 +102,8 @@ impl EtcdDetector {
             replica,
             lease_ttl,
         });
-        Self { commands: ends.commands, said: ends.said, description, clock, _tasks: ends.tasks }
+        let station::Ends { commands, said, sight, tasks } = ends;
+        Self { commands, said, sight, instance, description, clock, _tasks: tasks }
     }
 
     /// Takes a line that another replica opened to this one.
@@ -107,26 +112,13 @@ impl EtcdDetector {
         let _ = self.commands.send(Command::Line(line)).await;
     }
 
-    /// By what right to claim now; `None`: by none. Whoever gets a warrant says what became of it: [`Self::claimed`] or
-    /// [`Self::not_claimed`].
-    pub async fn warrant(&self) -> Option<Warrant> {
+    /// By what right to claim now; `None`: by none.
+    pub async fn bid(&self) -> Option<Bid> {
+        let asked_at = (self.clock)();
         let (answer, warrant) = oneshot::channel();
         self.commands.send(Command::Claiming(answer)).await.ok()?;
-        warrant.await.ok()?
-    }
-
-    /// The claim that was begun at `asked_at` was made. Gives until when the leaders before may still act, if nothing
-    /// proves that they have stopped; `None`: they have.
-    pub async fn claimed(&self, term: u64, asked_at: Duration) -> Option<Duration> {
-        let (answer, until) = oneshot::channel();
-        self.commands.send(Command::Claimed { term, asked_at, old_until: answer }).await.ok()?;
-        until.await.ok()?
-    }
-
-    /// The claim was not made, or it is not known whether it was.
-    pub async fn not_claimed(&self) {
-        // Nobody to be told is no error.
-        let _ = self.commands.send(Command::NotClaimed).await;
+        let warrant = warrant.await.ok()??;
+        Some(Bid { warrant, asked_at, commands: Some(self.commands.clone()) })
     }
 
     /// Asks for promises, and where they are too few writes a heartbeat: for how long from now nobody else acts.
@@ -141,6 +133,21 @@ impl EtcdDetector {
         result.await.unwrap_or_else(|_| Err(gone()))
     }
 
+    /// The other replicas that live, as far as this one sees.
+    #[must_use]
+    pub fn others(&self) -> Vec<ReplicaRecord> {
+        let seen = self.sight.borrow();
+        let Some(Sighting::Seen(election)) = &*seen else { return Vec::new() };
+        election.replicas.values().filter(|replica| replica.instance != self.instance).cloned().collect()
+    }
+
+    /// Returns when the election has been seen for the first time.
+    pub async fn seen(&self) {
+        let mut sight = self.sight.clone();
+        // An error means that the detector has ended, and nothing will be seen.
+        let _ = sight.wait_for(|sight| matches!(sight, Some(Sighting::Seen(_)))).await;
+    }
+
     /// Tells the others that the leader of `term` leads no more, though not everything done under it is known to have
     /// stopped.
     pub async fn farewell(&self, term: u64) {
@@ -153,6 +160,40 @@ impl EtcdDetector {
         let until = (self.clock)().saturating_add(pause);
         if self.commands.send(Command::Resign { until, done }).await.is_ok() {
             let _ = stood.await;
+        }
+    }
+}
+
+/// A claim that is being made. Dropped without [`Bid::won`], it was not made, for all that is known.
+pub struct Bid {
+    warrant: Warrant,
+    asked_at: Duration,
+    commands: Option<mpsc::Sender<Command>>,
+}
+
+impl Bid {
+    /// What the claim rests on.
+    #[must_use]
+    pub fn warrant(&self) -> &Warrant {
+        &self.warrant
+    }
+
+    /// The claim was made, and `term` is its own. Gives until when the leaders before may still act, if nothing proves that
+    /// they have stopped; `None`: they have.
+    pub async fn won(mut self, term: u64) -> Option<Duration> {
+        let commands = self.commands.take()?;
+        let (answer, until) = oneshot::channel();
+        let asked_at = self.asked_at;
+        commands.send(Command::Claimed { term, asked_at, old_until: answer }).await.ok()?;
+        until.await.ok()?
+    }
+}
+
+impl Drop for Bid {
+    fn drop(&mut self) {
+        if let Some(commands) = self.commands.take() {
+            // A station that is so busy is asked anew before it claims again.
+            let _ = commands.try_send(Command::NotClaimed);
         }
     }
 }

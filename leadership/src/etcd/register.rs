@@ -136,7 +136,9 @@ impl Register {
             Ok(at) if kv.modified > signed(term) => {
                 format!("{} claimed term {}", at.record.name, at.record.term(at.revision))
             }
-            Ok(at) => format!("etcd went back to term {}, of {}", at.record.term(at.revision), at.record.name),
+            Ok(at) => {
+                format!("etcd went back to term {}, of {}", at.record.term(at.revision), at.record.name)
+            }
             Err(why) => why,
         })
     }
@@ -166,6 +168,7 @@ pub(super) fn json(record: &impl Serialize) -> Vec<u8> {
 }
 
 fn read<T: DeserializeOwned>(kv: &Kv) -> Result<At<T>, String> {
-    let record = serde_json::from_slice(&kv.value).map_err(|cause| format!("{} cannot be read: {cause}", kv.key))?;
+    let record =
+        serde_json::from_slice(&kv.value).map_err(|cause| format!("{} cannot be read: {cause}", kv.key))?;
     Ok(At { revision: kv.modified, record })
 }

@@ -147,8 +147,9 @@ impl Station {
             Output::Ask { to, request } => self.lines.ask(&to, request),
             Output::Reply { to, answer } => self.lines.reply(&to, answer),
             Output::Warrant(warrant) => {
-                if let Some(answer) = self.warrant.take() {
-                    let _ = answer.send(warrant);
+                let unheard = self.warrant.take().and_then(|answer| answer.send(warrant).err());
+                if let Some(Some(_)) = unheard {
+                    self.step(Input::NotClaimed);
                 }
             }
             Output::Confirmed(result) => {
@@ -184,6 +185,7 @@ impl Station {
 pub(super) struct Ends {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) said: watch::Receiver<Leadership>,
+    pub(super) sight: watch::Receiver<Option<Sighting>>,
     pub(super) tasks: JoinSet<()>,
 }
 
@@ -203,6 +205,7 @@ pub(super) fn start(parts: Parts) -> Ends {
     let (commands, orders) = mpsc::channel(64);
     let (said, reader) = watch::channel(Leadership::not_looked());
     let (seen, sight) = watch::channel(None);
+    let seen_by_all = sight.clone();
     let mut tasks = JoinSet::new();
     tasks.spawn(super::sight::see(register.clone(), seen));
     tasks.spawn(super::sight::be_seen(register.clone(), replica, lease_ttl));
@@ -217,5 +220,5 @@ pub(super) fn start(parts: Parts) -> Ends {
         writes: JoinSet::new(),
     };
     tasks.spawn(station.run(orders, sight));
-    Ends { commands, said: reader, tasks }
+    Ends { commands, said: reader, sight: seen_by_all, tasks }
 }

@@ -18,6 +18,8 @@ pub struct Args {
 pub enum Command {
     /// Lead when this replica's name stands in a shared file; keep the state in a shared directory
     Os(Os),
+    /// Elect a leader among replicas through etcd; keep the state there
+    Etcd(Etcd),
     /// All in one process: a manager that always leads, the file store and the process plugin
     Dev(Dev),
     /// Print version information
@@ -43,6 +45,38 @@ pub struct Os {
     pub common: Common,
 }
 
+/// `om-manager etcd`.
+#[derive(clap::Args, Debug)]
+pub struct Etcd {
+    /// The client URLs of etcd's members [required]
+    #[arg(long, value_name = "URL", env = "OM_ENDPOINTS", value_delimiter = ',')]
+    pub endpoints: Vec<String>,
+    /// The group of replicas that elect among themselves and share one state [default: default]
+    #[arg(long, value_name = "NAME", env = "OM_CLUSTER")]
+    pub cluster: Option<String>,
+    /// The time of a replica's lease; also how long a leader goes on while etcd does not answer [default: 5s]
+    #[arg(long, value_name = "TIME", env = "OM_LEASE_TTL")]
+    pub lease_ttl: Option<String>,
+    /// The CA that signed etcd's certificates, PEM
+    #[arg(long, value_name = "FILE", env = "OM_CACERT")]
+    pub cacert: Option<PathBuf>,
+    /// The certificate to show to etcd, PEM
+    #[arg(long, value_name = "FILE", env = "OM_CERT")]
+    pub cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", env = "OM_KEY")]
+    pub key: Option<PathBuf>,
+    /// etcd's user
+    #[arg(long, value_name = "NAME", env = "OM_USER")]
+    pub user: Option<String>,
+    /// The file whose first line is the user's password
+    #[arg(long, value_name = "FILE", env = "OM_PASSWORD_FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Everything else.
+    #[command(flatten)]
+    pub common: Common,
+}
+
 /// `om-manager dev`.
 #[derive(clap::Args, Debug)]
 pub struct Dev {
@@ -55,7 +89,7 @@ pub struct Dev {
 }
 
 /// What every mode knows.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Common {
     /// This replica's name, and its socket's [default: service]
     #[arg(long, value_name = "NAME", env = "OM_NAME")]
@@ -66,7 +100,7 @@ pub struct Common {
     /// Where the plugins' sockets are, and this replica's [default: see the documentation]
     #[arg(long, value_name = "DIR", env = "OM_PLUGINS_DIR")]
     pub plugins_dir: Option<PathBuf>,
-    /// Where the state is kept; shared by all replicas [default: see the documentation]
+    /// Where the state is kept, but in mode etcd; shared by all replicas [default: see the documentation]
     #[arg(long, value_name = "DIR", env = "OM_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// The URL that followers name when this replica leads [default: its TCP address, else its socket]
@@ -87,7 +121,8 @@ pub struct Common {
     /// Serve other hosts, and talk to them, in the clear: whoever reaches the port may do everything
     #[arg(long, env = "OM_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
     pub insecure: bool,
-    /// How long a plugin may act without hearing that its leader still leads [default: 2s]
+    /// How long a plugin may act without hearing that its leader still leads; in mode etcd the shortest such time, and how
+    /// long a silent leader is waited for [default: 2s; etcd: 225ms]
     #[arg(long, value_name = "TIME", env = "OM_AUTHORITY")]
     pub authority: Option<String>,
     /// Rights of the socket, octal [default: 600]

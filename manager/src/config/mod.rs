@@ -3,11 +3,13 @@
 //! Flags beat the environment, the environment beats the file, the file beats the defaults.
 
 mod args;
+mod etcd;
 mod file;
 mod network;
 mod resolve;
 
 pub use args::{Args, Command};
+pub use etcd::EtcdMode;
 pub use network::{Listen, Network};
 pub use resolve::{Config, Mode, resolve};
 

@@ -12,11 +12,14 @@ use om_leadership::Timing;
 use om_plugin_sdk::log::{Format, Level};
 
 use super::args::{Common, Dev, Os};
+use super::etcd::{self, EtcdMode};
 use super::file::File;
 use super::network::{self, Listen, Network};
 use super::{Command, duration};
 
 const DEFAULT_AUTHORITY: Duration = Duration::from_secs(2);
+/// Renewals are asked for five times in this time; no machine of ours missed all of them while it had nothing else to do.
+const ELECTED_AUTHORITY: Duration = Duration::from_millis(225);
 const DEFAULT_POLL: Duration = Duration::from_secs(5);
 
 /// How the leader is found.
@@ -29,6 +32,8 @@ pub enum Mode {
         /// How often it is read in any case.
         poll: Duration,
     },
+    /// By an election through etcd.
+    Etcd(EtcdMode),
     /// Not at all: this replica always leads.
     Dev {
         /// Where members have their directories.
@@ -42,6 +47,7 @@ impl Mode {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Os { .. } => "os",
+            Self::Etcd(_) => "etcd",
             Self::Dev { .. } => "dev",
         }
     }
@@ -83,7 +89,7 @@ pub struct Config {
 }
 
 /// Collects values and remembers where each came from.
-struct Sources<'a> {
+pub(super) struct Sources<'a> {
     matches: &'a ArgMatches,
     file: Option<&'a Path>,
     shown: String,
@@ -101,7 +107,13 @@ impl Sources<'_> {
     }
 
     /// The value that wins, shown with its source.
-    fn pick<T: serde::Serialize>(&mut self, id: &str, given: Option<T>, file: Option<T>, default: T) -> T {
+    pub(super) fn pick<T: serde::Serialize>(
+        &mut self,
+        id: &str,
+        given: Option<T>,
+        file: Option<T>,
+        default: T,
+    ) -> T {
         let source = self.of(id, given.is_some(), file.is_some());
         let value = given.or(file).unwrap_or(default);
         let text =
@@ -111,7 +123,12 @@ impl Sources<'_> {
         value
     }
 
-    fn pick_some<T: serde::Serialize>(&mut self, id: &str, given: Option<T>, file: Option<T>) -> Option<T> {
+    pub(super) fn pick_some<T: serde::Serialize>(
+        &mut self,
+        id: &str,
+        given: Option<T>,
+        file: Option<T>,
+    ) -> Option<T> {
         if given.is_none() && file.is_none() {
             let _ = writeln!(self.shown, "# {} is not set", id.replace('_', "-"));
             return None;
@@ -142,13 +159,30 @@ pub fn resolve(command: Command, matches: &ArgMatches) -> Result<Config, String>
             if poll < Duration::from_millis(10) {
                 return Err(format!("--poll: {poll:?} is too often; at least 10ms"));
             }
-            rest(common, file, sources, |_, _| Ok(Mode::Os { leader_file: absolute(leader_file)?, poll }))
+            let mode =
+                |_: &mut Sources<'_>, _: &Path| Ok(Mode::Os { leader_file: absolute(leader_file)?, poll });
+            rest(common, file, sources, DEFAULT_AUTHORITY, mode)
+        }
+        Command::Etcd(args) => {
+            let common = args.common.clone();
+            let file = read(&common)?;
+            let mut sources = sources(matches, &common);
+            let mode = etcd::resolve(args, &file, &mut sources)?;
+            let lease_ttl = mode.lease_ttl;
+            let config = rest(common, file, sources, ELECTED_AUTHORITY, |_, _| Ok(Mode::Etcd(mode)))?;
+            if config.timing.ttl() * 2 > lease_ttl {
+                let given = config.timing.ttl();
+                return Err(format!(
+                    "--authority: {given:?} is more than half of the lease's time, {lease_ttl:?}"
+                ));
+            }
+            Ok(config)
         }
         Command::Dev(Dev { process_dir, common }) => {
             let file = read(&common)?;
             let sources = sources(matches, &common);
             let in_file = file.process_dir.clone();
-            rest(common, file, sources, |sources, state_dir| {
+            rest(common, file, sources, DEFAULT_AUTHORITY, |sources, state_dir| {
                 let process_dir =
                     sources.pick("process_dir", process_dir, in_file, state_dir.join("process"));
                 Ok(Mode::Dev { process_dir: absolute(process_dir)? })
@@ -172,6 +206,7 @@ fn rest(
     common: Common,
     file: File,
     mut sources: Sources<'_>,
+    authority: Duration,
     mode: impl FnOnce(&mut Sources<'_>, &Path) -> Result<Mode, String>,
 ) -> Result<Config, String> {
     let env = places::Env::from_process();
@@ -202,7 +237,7 @@ fn rest(
     let default = if set { String::new() } else { network::advertised(&listen)?.unwrap_or_else(own) };
     let advertise = sources.pick("advertise", common.advertise, file.advertise, default);
     let _: Address = advertise.parse().map_err(|why| format!("--advertise: {why}"))?;
-    let authority = sources.pick("authority", common.authority, file.authority, shown(DEFAULT_AUTHORITY));
+    let authority = sources.pick("authority", common.authority, file.authority, shown(authority));
     let authority = duration(&authority).map_err(|why| format!("--authority: {why}"))?;
     let timing = Timing::from_ttl(authority).map_err(|why| format!("--authority: {why}"))?;
     let mode_text = sources.pick("socket_mode", common.socket_mode, file.socket_mode, "600".to_owned());
@@ -240,6 +275,6 @@ fn absolute(path: PathBuf) -> Result<PathBuf, String> {
     std::path::absolute(&path).map_err(|cause| format!("{}: {cause}", path.display()))
 }
 
-fn shown(duration: Duration) -> String {
+pub(super) fn shown(duration: Duration) -> String {
     format!("{duration:?}")
 }

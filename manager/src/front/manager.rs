@@ -114,7 +114,15 @@ impl Manager for Front {
         Ok(Response::new(v1::OperationsResponse { operations, next_page_token }))
     }
 
-    async fn handover(&self, _: Request<v1::HandoverRequest>) -> Answer<v1::HandoverResponse> {
+    async fn handover(&self, request: Request<v1::HandoverRequest>) -> Answer<v1::HandoverResponse> {
+        if let Some(handover) = &self.replica.handover {
+            let (handover, replica) = (handover.clone(), self.replica.clone());
+            let to = request.into_inner().to;
+            // Seen through even if the caller leaves: a reign that is half given up is nobody's.
+            let done = self.replica.tasks.spawn(async move { handover.run(&replica, &to).await });
+            let done = done.await.map_err(|broke| Status::internal(broke.to_string()))?;
+            return Ok(Response::new(done?));
+        }
         let detector = &self.replica.detector;
         let message =
             format!("the leadership is not this replica's to hand over: {detector} names the leader");

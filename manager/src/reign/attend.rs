@@ -19,6 +19,7 @@ use super::{RELEASE_PATIENCE, Reign, Session};
 use crate::board;
 use crate::errors;
 use crate::records::{SERVICES, STATES, key};
+use crate::wills::Heirs;
 
 /// How long a plugin may take to open a session.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
@@ -94,15 +95,17 @@ async fn open(
     session: &Session,
     socket: &str,
 ) -> Result<(Outbox, Streaming<v1::AttendResponse>, String), String> {
-    let grant =
-        reign.grant(&session.plugin, socket, &session.kinds).await.map_err(|error| error.to_string())?;
+    let realm = &reign.0.realm;
+    let granted = reign.grant(&session.plugin, socket, &session.kinds).await;
+    let (grant, secret) = granted.map_err(|error| error.to_string())?;
     let (outbox, requests) = mpsc::channel(OUTBOX);
     let open = to::Open {
         term: reign.term(),
         cluster: reign.cluster().to_owned(),
-        manager: reign.0.realm.name.clone(),
-        authority_ms: u32::try_from(reign.0.realm.authority.as_millis()).unwrap_or(u32::MAX),
-        ..Default::default()
+        manager: realm.name.clone(),
+        authority_ms: u32::try_from(realm.authority.as_millis()).unwrap_or(u32::MAX),
+        ask_every_ms: u32::try_from(realm.ask_every.as_millis()).unwrap_or(0),
+        will: realm.heirs.as_ref().map(|find| will(find(), &grant, secret)),
     };
     send(&outbox, to::Message::Open(open)).await?;
     let mut request = Request::new(ReceiverStream::new(requests));
@@ -121,6 +124,12 @@ async fn open(
     };
     let opened = tokio::time::timeout(OPEN_PATIENCE, opening).await;
     Ok((outbox, opened.map_err(|_| format!("no answer within {OPEN_PATIENCE:?}"))??, grant))
+}
+
+/// Whom the plugin tells that it has stopped, should this leader die.
+fn will(heirs: Heirs, grant: &str, secret: Vec<u8>) -> to::Will {
+    let Heirs { endpoints, ca_pem } = heirs;
+    to::Will { grant: grant.to_owned(), token: secret.into(), endpoints, ca_pem: ca_pem.into() }
 }
 
 async fn send(outbox: &Outbox, message: to::Message) -> Result<(), String> {

@@ -5,9 +5,11 @@
 //!
 //! * the old leader said so when it released its claim;
 //! * the plugin itself, by opening a session under the new term;
+//! * the plugin itself, by the secret of its will;
 //! * a socket on this host that nobody listens at any more: its plugin is dead;
 //! * the deadline: no authority outlives the old claim by more than its length. The old leader confirmed its claim
-//!   before it was replaced, and the deadline counts from before the confirmation.
+//!   before it was replaced, and the deadline counts from before the confirmation. Where terms are won in an election,
+//!   the election says when it is over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
@@ -15,14 +17,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use om_api::clock::wall_unix_ms;
-use om_store::{Change, Expect, Token};
+use om_proxy::discovery::PeerState;
+use om_store::{Change, Expect};
 use prost::Message;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
 use super::{Realm, Reign};
+use crate::office::{Before, Granted};
 use crate::records::{GRANTS, GrantRecord, key};
+use crate::wills;
 
 /// How often a silent plugin of the old leader is looked for again.
 const LOOK: Duration = Duration::from_millis(50);
@@ -32,21 +37,34 @@ struct Old {
     modified: u64,
 }
 
+/// Authority of this reign.
+struct Own {
+    grant: GrantRecord,
+    /// The secret of its will.
+    secret: Vec<u8>,
+    /// Recorded, and not handed out yet.
+    fresh: bool,
+    /// The plugin said that it has stopped, or nothing was handed to it yet.
+    returned: bool,
+}
+
 /// What earlier leaders handed out, and what this one did.
 pub(super) struct Grants {
     old: Mutex<BTreeMap<String, Old>>,
     changed: watch::Sender<u64>,
-    own: Mutex<BTreeMap<String, (GrantRecord, bool)>>,
+    own: Mutex<BTreeMap<String, Own>>,
     /// The plugins that were ever known to serve a kind, as far as it is recorded.
     known: BTreeMap<String, String>,
     /// Records of grants that are over, for the first write to take away.
     stale: Vec<String>,
     /// When the claim was made, at the latest.
     claimed_at: Duration,
+    before: Before,
 }
 
 impl Grants {
-    pub(super) fn inherit(realm: &Realm, token: &Token) -> Result<Self, om_store::Error> {
+    pub(super) fn inherit(realm: &Realm, granted: &Granted) -> Result<Self, om_store::Error> {
+        let Granted { token, before } = granted;
         let claimed_at = (realm.clock)();
         let (mut old, mut stale, mut known) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
         let released = token.previous().is_none_or(|claim| claim.released);
@@ -68,24 +86,50 @@ impl Grants {
             known,
             stale,
             claimed_at,
+            before: *before,
         })
     }
 
-    /// The same change without the records of grants that are over.
-    pub(super) fn swept(&self, change: Change) -> Change {
-        self.stale.iter().fold(change, |change, key| change.delete(key.as_str()))
+    /// The same change without the records of grants that are over, and with those of the plugins that are there: they
+    /// are about to get authority, and one write less stands before that.
+    pub(super) fn settled(&self, change: Change, realm: &Realm, term: u64) -> Change {
+        let mut own = lock(&self.own);
+        let mut change = change;
+        let peers = realm.registry.peers().borrow().clone();
+        for peer in peers.values() {
+            let PeerState::Ready(handshake) = &peer.state else { continue };
+            let kinds = handshake.kinds.iter().map(|kind| kind.name.clone()).collect();
+            let grant = grant(realm, term, &peer.name, &peer.socket.to_string_lossy(), &kinds);
+            let (key, new) = (grant_key(&realm.host, &grant.socket), Own::new(grant));
+            change = change.put(key.as_str(), new.grant.encode_to_vec());
+            own.insert(key, new);
+        }
+        let stale = self.stale.iter().filter(|key| !own.contains_key(*key));
+        stale.fold(change, |change, key| change.delete(key.as_str()))
     }
 
     /// Whether every plugin that got authority in this reign said that it has stopped.
     pub(super) fn all_returned(&self) -> bool {
-        lock(&self.old).is_empty() && lock(&self.own).values().all(|(_, returned)| *returned)
+        lock(&self.old).is_empty() && lock(&self.own).values().all(|own| own.returned)
     }
 
     /// The plugin that served this kind when a grant was last recorded.
     pub(super) fn plugin_of(&self, kind: &str) -> Option<String> {
         let own = lock(&self.own);
-        let serving = own.values().find(|(grant, _)| grant.kinds.iter().any(|served| served == kind));
-        serving.map(|(grant, _)| grant.plugin.clone()).or_else(|| self.known.get(kind).cloned())
+        let serving = own.values().find(|own| own.grant.kinds.iter().any(|served| served == kind));
+        serving.map(|own| own.grant.plugin.clone()).or_else(|| self.known.get(kind).cloned())
+    }
+
+    /// When nothing proves any sooner that the authority is over.
+    fn runs_out(&self, grant: &GrantRecord) -> Duration {
+        match self.before {
+            Before::Until(moment) => moment,
+            Before::Unknown => {
+                let authority = Duration::from_millis(grant.authority_ms);
+                // An eighth more, for clocks of two hosts that do not run at the same rate.
+                self.claimed_at + authority + authority / 8
+            }
+        }
     }
 
     fn discharged(&self, key: &str) -> Option<u64> {
@@ -120,30 +164,57 @@ fn grant_key(host: &str, socket: &str) -> String {
     key(GRANTS, &format!("{host}{socket}"))
 }
 
+fn grant(realm: &Realm, term: u64, plugin: &str, socket: &str, kinds: &BTreeSet<String>) -> GrantRecord {
+    GrantRecord {
+        term,
+        plugin: plugin.to_owned(),
+        host: realm.host.clone(),
+        socket: socket.to_owned(),
+        kinds: kinds.iter().cloned().collect(),
+        authority_ms: u64::try_from(realm.authority.as_millis()).unwrap_or(u64::MAX),
+        will: Vec::new(),
+    }
+}
+
+impl Own {
+    fn new(grant: GrantRecord) -> Self {
+        let secret = wills::secret();
+        let grant = GrantRecord { will: wills::digest_of(&secret), ..grant };
+        Self { grant, secret, fresh: true, returned: true }
+    }
+
+    /// The secret, if the same authority is recorded and was not handed out yet.
+    fn hand_out(&mut self, wanted: &GrantRecord) -> Option<Vec<u8>> {
+        let same = self.grant.plugin == wanted.plugin && self.grant.kinds == wanted.kinds;
+        if !(self.fresh && same) {
+            return None;
+        }
+        (self.fresh, self.returned) = (false, false);
+        Some(self.secret.clone())
+    }
+}
+
 impl Reign {
-    /// Records that authority is about to be handed to a plugin.
+    /// Records that authority is about to be handed to a plugin, each time anew: the last word of an earlier session must
+    /// not count for this one. Gives the grant's key and the secret of its will.
     pub(super) async fn grant(
         &self,
         plugin: &str,
         socket: &str,
         kinds: &BTreeSet<String>,
-    ) -> Result<String, om_store::Error> {
+    ) -> Result<(String, Vec<u8>), om_store::Error> {
         let realm = &self.0.realm;
+        let mut new = Own::new(grant(realm, self.term(), plugin, socket, kinds));
         let key = grant_key(&realm.host, socket);
-        let grant = GrantRecord {
-            term: self.term(),
-            plugin: plugin.to_owned(),
-            host: realm.host.clone(),
-            socket: socket.to_owned(),
-            kinds: kinds.iter().cloned().collect(),
-            authority_ms: u64::try_from(realm.authority.as_millis()).unwrap_or(u64::MAX),
-        };
-        let known = lock(&self.0.grants.own).get(&key).is_some_and(|(own, _)| *own == grant);
-        if !known {
-            self.append(Change::at(wall_unix_ms()).put(key.clone(), grant.encode_to_vec())).await?;
+        let fresh = lock(&self.0.grants.own).get_mut(&key).and_then(|own| own.hand_out(&new.grant));
+        if let Some(secret) = fresh {
+            return Ok((key, secret));
         }
-        lock(&self.0.grants.own).insert(key.clone(), (grant, false));
-        Ok(key)
+        self.append(Change::at(wall_unix_ms()).put(key.clone(), new.grant.encode_to_vec())).await?;
+        let secret = new.secret.clone();
+        (new.fresh, new.returned) = (false, false);
+        lock(&self.0.grants.own).insert(key.clone(), new);
+        Ok((key, secret))
     }
 
     /// The plugin opened a session under this term: nothing of an older one goes on in it. Then waits for the others.
@@ -154,8 +225,8 @@ impl Reign {
 
     /// The plugin said that it has stopped, or is dead.
     pub(super) fn returned(&self, key: &str) {
-        if let Some((_, returned)) = lock(&self.0.grants.own).get_mut(key) {
-            *returned = true;
+        if let Some(own) = lock(&self.0.grants.own).get_mut(key) {
+            own.returned = true;
         }
     }
 }
@@ -170,15 +241,15 @@ pub(super) async fn discharge(reign: Reign) {
             "the leader before did not say that its plugins stopped; finding out"
         );
     }
+    let mut words = realm.wills.changes();
     loop {
+        words.borrow_and_update();
         let left: Vec<(String, GrantRecord)> =
             lock(&grants.old).iter().map(|(key, old)| (key.clone(), old.grant.clone())).collect();
         let mut over = Vec::new();
         for (key, grant) in left {
-            let authority = Duration::from_millis(grant.authority_ms);
-            // An eighth more, for clocks of two hosts that do not run at the same rate.
-            let runs_out = grants.claimed_at + authority + authority / 8;
-            if (realm.clock)() >= runs_out || dead(&grant, &realm.host).await {
+            let said = realm.wills.tell_of(&key, &grant, reign.cluster());
+            if said || (realm.clock)() >= grants.runs_out(&grant) || dead(&grant, &realm.host).await {
                 over.push(key);
             }
         }
@@ -195,7 +266,13 @@ pub(super) async fn discharge(reign: Reign) {
         if lock(&grants.old).is_empty() {
             return;
         }
-        tokio::time::sleep(LOOK).await;
+        let next =
+            lock(&grants.old).values().map(|old| grants.runs_out(&old.grant)).min().unwrap_or_default();
+        let pause = next.saturating_sub((realm.clock)()).clamp(Duration::from_millis(1), LOOK);
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            _ = words.changed() => {}
+        }
     }
 }
 

@@ -19,7 +19,7 @@ mod restore;
 mod sessions;
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use om_api::Error;
@@ -35,7 +35,9 @@ use tracing::{info, warn};
 use crate::board::Board;
 use crate::errors;
 use crate::locks::Locks;
+use crate::office::Granted;
 use crate::records::{FREED, REIGN, ReignRecord, SERVICES, Stored, key};
+use crate::wills::{FindHeirs, Wills};
 
 pub(crate) use operations::unknown_action;
 pub(crate) use sessions::{Session, why_not};
@@ -56,6 +58,12 @@ pub(crate) struct Realm {
     pub(crate) host: String,
     /// The longest authority that is handed to a plugin.
     pub(crate) authority: Duration,
+    /// How often plugins ask for more at least; zero: as they like.
+    pub(crate) ask_every: Duration,
+    /// The last words of plugins whose leader died.
+    pub(crate) wills: Arc<Wills>,
+    /// Whom plugins tell if this leader dies; `None`: there is nobody.
+    pub(crate) heirs: Option<FindHeirs>,
     pub(crate) clock: Clock,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Arc<Registry>,
@@ -79,6 +87,12 @@ struct Inner {
     /// Cancelled when the reign is to end: by the mandate, or by `end`.
     over: CancellationToken,
     tasks: TaskTracker,
+    /// The calls under way that change something.
+    calls: TaskTracker,
+    /// Cancelled when no new call is taken any more.
+    closing: CancellationToken,
+    /// The replica that is to follow, if one was chosen.
+    successor: OnceLock<String>,
 }
 
 impl Reign {
@@ -86,10 +100,14 @@ impl Reign {
     ///
     /// # Errors
     /// If the store refuses the first write. The reign has not begun then.
-    pub(crate) async fn begin(realm: Realm, mandate: Mandate, token: Token) -> Result<Self, om_store::Error> {
+    pub(crate) async fn begin(
+        realm: Realm,
+        mandate: Mandate,
+        granted: Granted,
+    ) -> Result<Self, om_store::Error> {
         let over = mandate.ended().child_token();
         let record = ReignRecord { manager: realm.name.clone(), endpoint: realm.endpoint.clone() };
-        let grants = grants::Grants::inherit(&realm, &token)?;
+        let grants = grants::Grants::inherit(&realm, &granted)?;
         let requests = requests::Requests::inherit(realm.store.view());
         let reign = Self(Arc::new(Inner {
             board: Board::new(),
@@ -101,12 +119,16 @@ impl Reign {
             tearing: destroy::Tearing::default(),
             over,
             tasks: TaskTracker::new(),
+            calls: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            successor: OnceLock::new(),
             realm,
             mandate,
-            token,
+            token: granted.token,
         }));
         let change = Change::at(wall_unix_ms()).put(REIGN, record.encode_to_vec());
-        let change = reign.0.grants.swept(reign.interrupted_operations(change));
+        let change = reign.interrupted_operations(change);
+        let change = reign.0.grants.settled(change, &reign.0.realm, reign.term());
         reign.append(change).await?;
         info!(term = reign.term(), "reign begins");
         // At the end of the reign it asks each plugin to stop, and waits for its word.
@@ -127,6 +149,27 @@ impl Reign {
     /// Whether this replica may act as the leader right now.
     pub(crate) fn holds(&self) -> bool {
         !self.0.over.is_cancelled() && self.0.mandate.remaining().is_some()
+    }
+
+    /// Why no new call is taken, if none is.
+    pub(crate) fn closing(&self) -> Option<String> {
+        self.0.closing.is_cancelled().then(|| {
+            let to = self.0.successor.get().map_or(String::new(), |name| format!(" to {name}"));
+            format!("{} is handing over{to}", self.0.realm.name)
+        })
+    }
+
+    /// Takes no new call, and waits until those under way are over, at most this long. `successor` is to follow.
+    pub(crate) async fn close(&self, successor: Option<String>, patience: Duration) {
+        if let Some(name) = successor {
+            // Chosen once: a second handover of the same reign changes nothing.
+            let _ = self.0.successor.set(name);
+        }
+        self.0.closing.cancel();
+        self.0.calls.close();
+        if tokio::time::timeout(patience, self.0.calls.wait()).await.is_err() {
+            warn!(calls = self.0.calls.len(), "calls that did not end in time are cut");
+        }
     }
 
     /// Cancelled when the reign is over.
@@ -163,7 +206,7 @@ impl Reign {
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let over = self.0.over.clone();
-        let task = self.0.tasks.spawn(async move { over.run_until_cancelled_owned(work).await });
+        let task = self.0.calls.spawn(async move { over.run_until_cancelled_owned(work).await });
         match task.await {
             Ok(Some(done)) => done,
             Ok(None) => Err(Error::new(
@@ -208,14 +251,15 @@ impl Reign {
     }
 
     /// Ends the reign: calls under way are cancelled, every service is freed, and if all plugins said that they have
-    /// stopped, the claim is released, so that the next leader need not wait.
-    pub(crate) async fn end(self) {
+    /// stopped, the claim is released, so that the next leader need not wait. Whether it was.
+    pub(crate) async fn end(self) -> bool {
         let services = self.0.realm.store.view().count(SERVICES);
         info!(term = self.term(), services, "freeing every service");
         self.0.over.cancel();
         self.0.tasks.close();
-        if tokio::time::timeout(RELEASE_PATIENCE + Duration::from_secs(1), self.0.tasks.wait()).await.is_err()
-        {
+        self.0.calls.close();
+        let all = async { tokio::join!(self.0.tasks.wait(), self.0.calls.wait()) };
+        if tokio::time::timeout(RELEASE_PATIENCE + Duration::from_secs(1), all).await.is_err() {
             warn!("a task of the reign that ended does not stop; its writes are fenced");
         }
         if !self.0.grants.all_returned() {
@@ -223,13 +267,18 @@ impl Reign {
                 term = self.term(),
                 "not every plugin said that it stopped; its authority runs out by itself"
             );
-            return;
+            return false;
         }
-        let released = self.0.realm.store.release(self.0.token.clone());
+        let successor = self.0.successor.get().map(String::as_str);
+        let released = self.0.realm.store.release(self.0.token.clone(), successor);
         match tokio::time::timeout(RELEASE_PATIENCE, released).await {
-            Ok(Ok(())) => info!(term = self.term(), "freed; the claim is released"),
+            Ok(Ok(())) => {
+                info!(term = self.term(), successor, "freed; the claim is released");
+                return true;
+            }
             Ok(Err(error)) => info!(term = self.term(), %error, "freed"),
             Err(_) => warn!(term = self.term(), "freed; the store does not take the release"),
         }
+        false
     }
 }

@@ -1,5 +1,6 @@
 //! Whole elections, in a world where everything goes wrong.
 
+mod real;
 mod world;
 
 use std::time::Duration;

@@ -1,0 +1,156 @@
+//! What each mode is made of: who says who leads, who keeps the state, who judges.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use om_api::clock;
+use om_api::socket::Address;
+use om_api::{places, v1};
+use om_etcd::Etcd;
+use om_etcd::layout::{Layout, ReplicaRecord};
+use om_leadership::etcd::{EtcdDetector, EtcdOptions};
+use om_leadership::{Detector, FileDetector, FileOptions, Solo};
+use om_store::etcd::EtcdStore;
+use om_store::file::FileStore;
+use om_store::{Candidate, Head, Store};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, EtcdMode, Mode, Network};
+use crate::office::{Bench, ElectionOffice, StoreOffice};
+use crate::peers::{GrpcNetwork, PeerFront};
+use crate::wills::{FindHeirs, Heirs, Wills};
+
+/// The parts that the modes differ in.
+pub(crate) struct Machinery {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) detector: Arc<dyn Detector>,
+    pub(crate) office: Arc<dyn Bench>,
+    /// Where replicas elect among themselves.
+    pub(crate) election: Option<Election>,
+}
+
+/// An election among replicas.
+#[derive(Clone)]
+pub(crate) struct Election {
+    pub(crate) detector: Arc<EtcdDetector>,
+    me: v1::Hello,
+}
+
+impl Machinery {
+    /// Puts the parts together. Nothing is connected to yet.
+    ///
+    /// # Errors
+    /// What of the configuration cannot be used.
+    pub(crate) fn build(config: &Config) -> anyhow::Result<Self> {
+        if let Mode::Etcd(mode) = &config.mode {
+            return Self::etcd(config, mode);
+        }
+        let store: Arc<dyn Store> = Arc::new(FileStore::open(&config.state_dir));
+        let detector: Arc<dyn Detector> = match &config.mode {
+            Mode::Os { leader_file, poll } => {
+                let options = FileOptions { poll: *poll, ..FileOptions::default() };
+                Arc::new(FileDetector::start(leader_file, &config.name, options))
+            }
+            Mode::Dev { .. } | Mode::Etcd(_) => Arc::new(Solo::new()),
+        };
+        let office = Arc::new(StoreOffice::new(store.clone(), candidate(config)));
+        Ok(Self { store, detector, office, election: None })
+    }
+
+    fn etcd(config: &Config, mode: &EtcdMode) -> anyhow::Result<Self> {
+        let etcd = Etcd::new(&mode.etcd).context("cannot use etcd")?;
+        let layout = Layout::of(&mode.cluster);
+        let instance = uuid::Uuid::now_v7().to_string();
+        let me = v1::Hello {
+            instance: instance.clone(),
+            name: config.name.clone(),
+            cluster: mode.cluster.clone(),
+        };
+        let replica = ReplicaRecord {
+            name: config.name.clone(),
+            instance: instance.clone(),
+            host: config.host.clone(),
+            endpoint: config.advertise.clone(),
+            socket: Address::Unix(places::socket(&config.plugins_dir, &config.name)).to_string(),
+        };
+        let network = config.network.clone();
+        let network = GrpcNetwork::new(me.clone(), config.host.clone(), move || network.security());
+        let detector = Arc::new(EtcdDetector::start(EtcdOptions {
+            etcd: etcd.clone(),
+            layout: layout.clone(),
+            replica,
+            lease_ttl: mode.lease_ttl,
+            floor: config.timing.ttl(),
+            most: config.longest_authority(),
+            network: Arc::new(network),
+            clock: clock::boot(),
+        }));
+        let store = Arc::new(EtcdStore::new(etcd, layout.clone()));
+        let office =
+            ElectionOffice::new(store.clone(), detector.clone(), layout, candidate(config), instance);
+        let election = Some(Election { detector: detector.clone(), me });
+        Ok(Self { store, detector, office: Arc::new(office), election })
+    }
+}
+
+impl Election {
+    /// What other replicas and orphaned plugins talk to.
+    pub(crate) fn front(&self, wills: Arc<Wills>, head: watch::Receiver<Option<Head>>) -> PeerFront {
+        PeerFront {
+            me: self.me.clone(),
+            election: self.detector.clone(),
+            wills,
+            head,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Whom plugins tell if this replica dies: the replicas that live then.
+    pub(crate) fn heirs(&self, config: &Config) -> FindHeirs {
+        let (detector, host, network) = (self.detector.clone(), config.host.clone(), config.network.clone());
+        Arc::new(move || {
+            let url =
+                |replica: ReplicaRecord| if replica.host == host { replica.socket } else { replica.endpoint };
+            let ca_pem = match &network {
+                // Without it a plugin would not know whom to trust: it is left no will then.
+                Network::Tls(credentials) => match std::fs::read(&credentials.files().ca) {
+                    Ok(pem) => pem,
+                    Err(_) => return Heirs::default(),
+                },
+                Network::Clear | Network::Insecure => Vec::new(),
+            };
+            Heirs { endpoints: detector.others().into_iter().map(url).collect(), ca_pem }
+        })
+    }
+}
+
+fn candidate(config: &Config) -> Candidate {
+    Candidate {
+        name: config.name.clone(),
+        endpoint: config.advertise.clone(),
+        authority_ms: u64::try_from(config.longest_authority().as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+impl Config {
+    /// The longest that a plugin acts without hearing that its leader still leads.
+    pub(crate) fn longest_authority(&self) -> Duration {
+        match &self.mode {
+            Mode::Etcd(_) => self.timing.ttl().max(LONGEST),
+            Mode::Os { .. } | Mode::Dev { .. } => self.timing.ttl(),
+        }
+    }
+
+    /// How often a plugin asks for more at least; zero: as the longest authority has it.
+    pub(crate) fn ask_every(&self) -> Duration {
+        match &self.mode {
+            Mode::Etcd(_) => self.timing.retry(),
+            Mode::Os { .. } | Mode::Dev { .. } => Duration::ZERO,
+        }
+    }
+}
+
+/// Where renewals follow the delays that are seen, they last so long at most.
+const LONGEST: Duration = Duration::from_secs(2);

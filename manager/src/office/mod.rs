@@ -1,0 +1,83 @@
+//! The campaign's judge, made of the store: who grants terms, and by what a reign rules.
+
+mod election;
+mod plain;
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use om_leadership::OfficeError;
+use om_store::{Error, Token};
+use tracing::warn;
+
+pub(crate) use election::ElectionOffice;
+pub(crate) use plain::StoreOffice;
+
+/// What is known of the authority of earlier leaders when a term is granted, beside what their plugins say themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// No more than what the store says: either everything has stopped, or it is over a whole authority after the claim.
+    Unknown,
+    /// It is over at this moment of the clock.
+    Until(Duration),
+}
+
+/// By what a reign rules.
+#[derive(Clone, Debug)]
+pub(crate) struct Granted {
+    pub(crate) token: Token,
+    pub(crate) before: Before,
+}
+
+/// What the newest term that was granted here rests on.
+#[derive(Default)]
+pub(crate) struct Newest(Mutex<Option<Granted>>);
+
+impl Newest {
+    fn set(&self, granted: Granted) {
+        *self.lock() = Some(granted);
+    }
+
+    fn get(&self, term: u64) -> Option<Granted> {
+        self.lock().clone().filter(|granted| granted.token.term().0 == term)
+    }
+
+    /// Gives a term up: it is no longer confirmed, so the campaign ends it, and claims anew after a while.
+    fn forfeit(&self, term: u64) {
+        self.lock().take_if(|granted| granted.token.term().0 == term);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Granted>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the succession needs of an office.
+#[async_trait]
+pub(crate) trait Bench: om_leadership::Office {
+    /// What `term` rests on, if that is the newest term that was granted here.
+    fn granted(&self, term: u64) -> Option<Granted>;
+
+    /// Gives a term up.
+    fn forfeit(&self, term: u64);
+
+    /// A reign has ended, and its claim was released (everything has stopped) or not.
+    async fn ended(&self, term: u64, released: bool);
+}
+
+/// What a store's error means for a candidate.
+fn judge(error: Error) -> OfficeError {
+    match error {
+        Error::Fenced { .. } | Error::Outrun { .. } => OfficeError::Fenced(error.to_string()),
+        Error::Corrupt { .. } | Error::NewerFormat { .. } => {
+            warn!(%error, "cannot lead: the state is not touched");
+            OfficeError::Refused(error.to_string())
+        }
+        other => OfficeError::Unavailable(other.to_string()),
+    }
+}
+
+fn not_held(term: u64) -> OfficeError {
+    OfficeError::Fenced(format!("term {term} is not held here"))
+}

@@ -1,0 +1,96 @@
+//! Opening a line to another replica.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use om_api::socket::{self, Address, Security};
+use om_api::v1::peer_client::PeerClient;
+use om_api::v1::{self, LinkRequest, LinkResponse, link_request as to, link_response as from};
+use om_etcd::layout::ReplicaRecord;
+use om_leadership::etcd::{Network, Outgoing};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::TaskTracker;
+
+use super::{BACKLOG, GREETING, answer, asked};
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// Lines over gRPC: by socket to replicas of this host, by TCP to others.
+pub(crate) struct GrpcNetwork {
+    me: v1::Hello,
+    host: String,
+    security: Box<dyn Fn() -> Security + Send + Sync>,
+    tasks: TaskTracker,
+}
+
+impl GrpcNetwork {
+    /// `security`: how TCP is spoken at this moment.
+    pub(crate) fn new(
+        me: v1::Hello,
+        host: String,
+        security: impl Fn() -> Security + Send + Sync + 'static,
+    ) -> Self {
+        Self { me, host, security: Box::new(security), tasks: TaskTracker::new() }
+    }
+}
+
+#[async_trait]
+impl Network for GrpcNetwork {
+    async fn dial(&self, to: &ReplicaRecord) -> Result<Outgoing, String> {
+        let url = if to.host == self.host && !to.socket.is_empty() { &to.socket } else { &to.endpoint };
+        let address: Address = url.parse().map_err(|why| format!("{why}"))?;
+        let security = (self.security)();
+        let channel =
+            socket::connect(&address, &security, CONNECT).await.map_err(|error| error.to_string())?;
+        let (out, requests) = mpsc::channel(BACKLOG);
+        let hello = LinkRequest { message: Some(to::Message::Hello(self.me.clone())) };
+        out.send(hello).await.map_err(|_| "the line is closed".to_owned())?;
+        let mut client = PeerClient::new(channel);
+        let greeting = async {
+            let mut answers = client.link(ReceiverStream::new(requests)).await?.into_inner();
+            let first = answers.message().await?;
+            Ok::<_, tonic::Status>((answers, first))
+        };
+        let greeted = tokio::time::timeout(GREETING, greeting).await;
+        let greeted = greeted.map_err(|_| format!("{} said nothing within {GREETING:?}", to.name))?;
+        let (mut answers, first) = greeted.map_err(|status| status.message().to_owned())?;
+        match first.and_then(|first| first.message) {
+            Some(from::Message::Hello(hello)) if hello.instance == to.instance => {}
+            Some(from::Message::Hello(hello)) => {
+                return Err(format!("{} answers at {address}, not the process looked for", hello.name));
+            }
+            _ => return Err(format!("what answers at {address} does not greet")),
+        }
+
+        let (ask, mut questions) = mpsc::channel(BACKLOG);
+        let (tell, told) = mpsc::channel(BACKLOG);
+        self.tasks.spawn(async move {
+            loop {
+                tokio::select! {
+                    biased;
+                    message = answers.message() => match message {
+                        Ok(Some(LinkResponse { message: Some(message) })) => {
+                            let Some(answer) = answer(message) else { continue };
+                            if tell.send(answer).await.is_err() {
+                                return;
+                            }
+                        }
+                        Ok(Some(_)) => {}
+                        Ok(None) | Err(_) => return,
+                    },
+                    question = questions.recv() => {
+                        let Some(question) = question else { return };
+                        let message = Some(asked(question));
+                        if out.send(LinkRequest { message }).await.is_err() {
+                            return;
+                        }
+                    }
+                    () = tell.closed() => return,
+                }
+            }
+        });
+        Ok(Outgoing { requests: ask, answers: told })
+    }
+}
