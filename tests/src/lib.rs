@@ -14,6 +14,8 @@
 
 mod ask;
 mod bed;
+mod etcd;
+mod hosts;
 mod http;
 mod output;
 mod part;
@@ -28,6 +30,8 @@ mod specs;
 mod wait;
 
 pub use bed::Bed;
+pub use etcd::{EtcdCluster, Pace};
+pub use hosts::{Host, Net};
 pub use om_api::Reason;
 
 /// The authority deadline of a manager in `os` mode as it comes: how long a plugin may go on steering after the last
