@@ -204,6 +204,14 @@ impl Bed {
         programs.iter().rev().find(|program| program.name() == name).expect("a program of this name").clone()
     }
 
+    /// Kills every program that the bed has started.
+    pub fn kill_all(&self) {
+        let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        for program in programs.iter() {
+            program.kill();
+        }
+    }
+
     /// Mounts a small file system of memory at a path of the bed; needs root.
     ///
     /// # Panics

@@ -15,6 +15,8 @@
 mod ask;
 mod bed;
 mod etcd;
+mod group;
+mod hammer;
 mod hosts;
 mod http;
 mod output;
@@ -31,6 +33,8 @@ mod wait;
 
 pub use bed::Bed;
 pub use etcd::{EtcdCluster, Pace};
+pub use group::{ETCD_AUTHORITY, Group, NAMES};
+pub use hammer::{Accepted, Hammer, Told, longest_gap};
 pub use hosts::{Host, Net};
 pub use om_api::Reason;
 

@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 use std::sync::Arc;
 
-use om_system_tests::{Bed, EtcdCluster, Net, Pace, Program, SOON, measured, part, recorded, wait_until};
+use om_system_tests::{
+    Bed, EtcdCluster, Hammer, Net, Pace, Program, SOON, measured, part, record, recorded, wait_until,
+};
 
 const LISTEN: &str = "import socket, sys
 listener = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -221,4 +223,58 @@ fn etcd_is_killed_backed_up_wiped_and_restored() {
     etcd.wipe();
     etcd.start_all();
     assert!(etcd.keys("").is_empty());
+}
+
+#[test]
+fn etcd_is_filled_emptied_and_locked() {
+    if !part("etcd and etcdctl", EtcdCluster::possible()) {
+        return;
+    }
+    let bed = Bed::new();
+    let etcd = EtcdCluster::planned(&bed, 1, Pace::FAST, &["--quota-backend-bytes", "16777216"]);
+    etcd.start_all();
+    etcd.fill();
+    assert_ne!(etcd.ctl(&["put", "more", "1"]).code, 0);
+    etcd.make_space();
+    etcd.ctl(&["put", "more", "1"]).done();
+
+    etcd.ctl(&["user", "add", "root:right"]).done();
+    etcd.ctl(&["user", "grant-role", "root", "root"]);
+    etcd.ctl(&["auth", "enable"]).done();
+    assert_eq!(etcd.get("more"), None, "nobody may read without a name");
+    etcd.log_in("root:wrong");
+    assert_eq!(etcd.get("more"), None);
+    etcd.log_in("root:right");
+    assert_eq!(etcd.get("more").as_deref(), Some("1"));
+}
+
+#[test]
+fn callers_go_on_with_the_next_leader_and_are_told_the_truth() {
+    let bed = Bed::new();
+    bed.recording_plugin("record");
+    let a = bed.manager("a", &[]);
+    bed.manager("b", &[]);
+    bed.name_leader("a");
+    bed.wait_leading("a");
+    let hammer = Hammer::start(vec![bed.socket("a"), bed.socket("b")], &recorded(&bed, "hammered"), 2);
+    wait_until("commits at a", SOON, || hammer.accepted() > 20);
+    let killed = a.kill();
+    bed.name_leader("b");
+    let new = bed.wait_leading("b");
+    let already = hammer.accepted();
+    wait_until("commits at b", SOON, || hammer.accepted() > already + 20);
+    let told = hammer.stop();
+    assert!(told.failed.is_empty(), "{:?}", told.failed);
+    assert!(!told.refused.is_empty(), "b was asked before it led");
+    let last = told.last();
+    assert_eq!(last.len(), 2, "each caller has its own service");
+    let stored = bed.client("b").list().expect("a list");
+    for (name, accepted) in last {
+        let found = stored.iter().find(|service| service.name == name).expect("what was acknowledged");
+        assert_eq!(found.labels["number"], accepted.number.to_string());
+        assert_eq!(found.revision, accepted.revision);
+    }
+    assert!(record::reigns(&bed.steering_record()).contains_key(&new), "accepted, and forwarded");
+    let end = told.accepted.last().expect("commits").at;
+    measured(&format!("killed, renamed: commits paused for {:?}", told.longest_gap(killed, end)));
 }

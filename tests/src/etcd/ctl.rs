@@ -1,6 +1,7 @@
 //! What `etcdctl` is asked, each time at one member, so that a dead one is no matter.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::PoisonError;
 
 use serde_json::Value;
@@ -18,6 +19,10 @@ impl EtcdCluster<'_> {
     /// Runs `etcdctl ARGS` at a member, in its host.
     #[track_caller]
     pub fn ctl_at(&self, number: usize, args: &[&str]) -> Output {
+        self.bed.run(self.ctl_command(number, args), "")
+    }
+
+    fn ctl_command(&self, number: usize, args: &[&str]) -> Command {
         let mut command = self.bed.placed(self.members[number].place.as_ref(), Path::new("etcdctl"));
         command.env("ETCDCTL_API", "3");
         command.args(["--endpoints", &self.endpoint(number), "--dial-timeout=500ms", "--command-timeout=2s"]);
@@ -25,7 +30,7 @@ impl EtcdCluster<'_> {
             command.args(["--user", login]);
         }
         command.args(args);
-        self.bed.run(command, "")
+        command
     }
 
     /// Runs `etcdctl ARGS` at the first member that lives.
@@ -100,6 +105,34 @@ impl EtcdCluster<'_> {
             self.ctl_at(leader, &["move-leader", &format!("{:x}", status.member)]).code == 0
                 && self.leader() == Some(to)
         });
+    }
+
+    /// Fills the cluster until it takes no more: it has the alarm `NOSPACE` then.
+    ///
+    /// # Panics
+    /// If it takes anything.
+    #[track_caller]
+    pub fn fill(&self) {
+        let megabyte = "x".repeat(1_000_000);
+        for number in 0..200 {
+            let filler = format!("filler-{number}");
+            if self.bed.run(self.ctl_command(0, &["put", &filler]), &megabyte).code != 0 {
+                assert!(self.ctl(&["alarm", "list"]).stdout.contains("NOSPACE"));
+                return;
+            }
+        }
+        panic!("etcd took 200 MB");
+    }
+
+    /// Undoes [`fill`](Self::fill) as an operator does.
+    #[track_caller]
+    pub fn make_space(&self) {
+        self.ctl(&["del", "--prefix", "filler-"]).done();
+        self.ctl(&["compact", &self.revision().to_string()]).done();
+        for number in 0..self.members.len() {
+            self.ctl_at(number, &["defrag"]).done();
+        }
+        self.ctl(&["alarm", "disarm"]).done();
     }
 
     /// Saves a backup of everything.

@@ -194,6 +194,17 @@ impl<'a> EtcdCluster<'a> {
     }
 }
 
+impl Drop for EtcdCluster<'_> {
+    fn drop(&mut self) {
+        for number in 0..self.members.len() {
+            if let Some(program) = &*self.members[number].program() {
+                program.kill();
+            }
+            let _ = fs::remove_dir_all(self.data(number));
+        }
+    }
+}
+
 impl Member {
     fn new(place: Option<Host>, clients: SocketAddr, peers: SocketAddr) -> Self {
         Self { place, clients, peers, program: Mutex::default() }
