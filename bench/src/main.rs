@@ -14,6 +14,8 @@ mod figures;
 mod idle;
 mod report;
 
+use std::process::ExitCode;
+
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use om_system_tests::{EtcdCluster, Net};
@@ -37,8 +39,17 @@ enum Command {
     Contend(election::Args),
 }
 
-fn main() -> Result<()> {
-    let command = Args::parse().command;
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
     if let Command::Contend(args) = &command {
         return election::contend(args);
     }

@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use om_system_tests::{Bed, Group, Pace, record};
+use om_system_tests::{Bed, Group, NAMES, Pace, record};
 
 use crate::election::Contest;
 use crate::figures::{Figures, millis};
@@ -72,6 +72,14 @@ impl<'a> World<'a> {
     }
 }
 
+impl World<'_> {
+    fn show_logs(&self) {
+        for (number, name) in NAMES.iter().enumerate() {
+            eprintln!("---- log of {name} (end)\n{}", self.group.manager(number).log_tail());
+        }
+    }
+}
+
 /// What a case measures goes here, under the name of a row.
 #[derive(Default)]
 struct Results(Vec<Row>);
@@ -107,6 +115,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 (case.measure)(world, case.what, &mut results);
             }));
             if let Err(why) = measured {
+                worlds[at].iter().for_each(World::show_logs);
                 worlds[at] = None;
                 results.of(case.what).broken.push(said(&*why));
             }
