@@ -71,6 +71,8 @@ reasons! {
     InvalidAction = "INVALID_ACTION" => InvalidArgument,
     /// The request contradicts the state: a restore over existing services, a commit of what is being destroyed.
     Refused = "REFUSED" => FailedPrecondition,
+    /// The caller did not show who it is: a client certificate is wanted.
+    Unauthenticated = "UNAUTHENTICATED" => Unauthenticated,
     /// The plugin said no, or failed.
     PluginFailed = "PLUGIN_FAILED" => Unknown,
 }

@@ -3,7 +3,7 @@
 //! Everything that two programs of OpenManage must agree on, and nothing else: the gRPC messages and services
 //! ([`v1`]), the [reasons](error::Reason) of errors, the [metadata] that calls carry, the
 //! [places] where sockets are found, how a [socket] is bound, the [snapshot] file, and the one
-//! [clock] that deadlines are read from.
+//! [clock] that deadlines are read from. The feature `testing` has certificates for tests.
 
 pub mod clock;
 pub mod error;
@@ -12,6 +12,8 @@ pub mod names;
 pub mod places;
 pub mod snapshot;
 pub mod socket;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use error::{Error, Reason};
 

@@ -1,16 +1,24 @@
-//! Unix sockets: bound so that a live one is never stolen and a stale one never stands in the way; and the way to
-//! somebody else's.
+//! Sockets: unix sockets that are bound so that a live one is never stolen and a stale one never stands in the way; TCP,
+//! by TLS; and the way to somebody else's.
 //!
-//! [`bind`] is the only way in which programs of OpenManage make their socket. [`Address`] is the one parser of
-//! endpoint URLs, [`channel`] and [`connect`] the one place that opens connections for generated clients, [`server`]
-//! the one set-up of a gRPC server.
+//! [`bind`] is the only way in which programs of OpenManage make their socket, [`TcpIncoming`] the way in which they take
+//! connections over TCP. [`Address`] is the one parser of endpoint URLs, [`channel`] and [`connect`] the one place that
+//! opens connections for generated clients, [`server`] the one set-up of a gRPC server.
 
 mod address;
 mod bind;
+mod connect;
 mod server;
+mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 
-pub use address::{Address, AddressError, ConnectError, channel, connect};
+pub use address::{Address, AddressError};
 pub use bind::{BindError, BoundSocket, MAX_PATH_BYTES, SocketOptions, bind};
+pub use connect::{ConnectError, Security, channel, connect};
 pub use server::server;
+pub use tls::{
+    Accepted, Caller, ClientTls, CredentialFiles, Credentials, CredentialsError, GuardService, KnownCallers,
+    ServerTls, TcpIncoming, TlsProblem,
+};

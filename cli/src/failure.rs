@@ -142,6 +142,7 @@ fn exit(error: &om_api::Error) -> Exit {
         Reason::Fenced | Reason::RevisionConflict => Exit::Conflict,
         Reason::InvalidSpec | Reason::UnknownKind => Exit::Spec,
         Reason::InvalidAction => Exit::Usage,
+        Reason::Unauthenticated => Exit::Unreachable,
         Reason::StateTooLarge
             if error.metadata.get("field").is_some_and(|field| field.starts_with("spec")) =>
         {
@@ -243,6 +244,7 @@ mod tests {
             (Reason::InvalidAction, 2),
             (Reason::Refused, 1),
             (Reason::PluginFailed, 1),
+            (Reason::Unauthenticated, 6),
         ];
         for (reason, expected) in pinned {
             assert_eq!(code(reason), expected, "{reason}");

@@ -236,10 +236,10 @@ fn endpoints_are_read_and_written() {
 async fn a_connection_refused_is_told_from_a_missing_socket_and_a_silent_one() {
     let (dir, path) = place();
     let address = Address::Unix(path.clone());
-    let missing = connect(&address, LONG).await.unwrap_err();
+    let missing = connect(&address, &Security::Clear, LONG).await.unwrap_err();
     assert_eq!(missing.kind, std::io::ErrorKind::NotFound, "{missing}");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let stale = connect(&address, LONG).await.unwrap_err();
+    let stale = connect(&address, &Security::Clear, LONG).await.unwrap_err();
     assert_eq!(stale.kind, std::io::ErrorKind::ConnectionRefused, "{stale}");
     assert!(stale.to_string().contains(path.to_str().unwrap()), "{stale}");
     assert!(dir.path().exists());
@@ -248,7 +248,7 @@ async fn a_connection_refused_is_told_from_a_missing_socket_and_a_silent_one() {
 #[tokio::test]
 async fn nothing_is_sent_over_a_network_in_the_clear() {
     let far: Address = "tcp://192.0.2.1:9".parse().unwrap();
-    let error = connect(&far, LONG).await.unwrap_err();
+    let error = connect(&far, &Security::Clear, LONG).await.unwrap_err();
     assert_eq!(error.kind, std::io::ErrorKind::Unsupported, "{error}");
 }
 
@@ -258,7 +258,7 @@ async fn a_channel_reaches_a_bound_socket_and_its_successor() {
     use tonic::transport::Server;
 
     let (_dir, path) = place();
-    let mut client = ServicePluginClient::new(channel(&Address::Unix(path.clone())));
+    let mut client = ServicePluginClient::new(channel(&Address::Unix(path.clone()), &Security::Clear));
     for _ in 0..2 {
         let socket = bind_default(&path).unwrap();
         let mut tasks = tokio::task::JoinSet::new();

@@ -60,7 +60,8 @@ fn sockets(directory: &Path) -> Vec<PathBuf> {
 /// The socket's name, if a manager answers there.
 async fn handshake(path: PathBuf) -> Option<String> {
     let name = path.file_name()?.to_string_lossy().into_owned();
-    let channel = socket::connect(&Address::Unix(path), HANDSHAKE_PATIENCE).await.ok()?;
+    let channel =
+        socket::connect(&Address::Unix(path), &socket::Security::Clear, HANDSHAKE_PATIENCE).await.ok()?;
     let request = HandshakeRequest { caller: "om".to_owned() };
     let answer = services(channel).handshake(request).await.ok()?.into_inner();
     (answer.role() == Role::Manager).then_some(name)

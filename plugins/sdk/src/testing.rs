@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use om_api::socket::{Address, connect};
+use om_api::socket::{Address, Security, connect};
 use om_api::v1::attend_request::{self, Open, Release, Renewed, StateSaved};
 use om_api::v1::attend_response::{Message, Opened, ServiceStatus};
 use om_api::v1::service_plugin_client::ServicePluginClient;
@@ -40,7 +40,7 @@ impl Manager {
     pub async fn connect(socket: &Path, cluster: &str, term: u64) -> Result<Self, String> {
         let give_up = clock::since_boot() + PATIENCE;
         loop {
-            match connect(&Address::from(socket), PATIENCE).await {
+            match connect(&Address::from(socket), &Security::Clear, PATIENCE).await {
                 Ok(channel) => {
                     let client = ServicePluginClient::new(channel);
                     return Ok(Self { client, cluster: cluster.to_owned(), term });

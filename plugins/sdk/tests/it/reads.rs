@@ -88,7 +88,10 @@ async fn a_watch_brings_the_newest_of_each_then_the_changes() {
 async fn health_says_serving_and_reflection_names_the_services() {
     let host = Host::start();
     let manager = host.manager("x", 1).await;
-    let channel = om_api::socket::channel(&om_api::socket::Address::from(host.socket.as_path()));
+    let channel = om_api::socket::channel(
+        &om_api::socket::Address::from(host.socket.as_path()),
+        &om_api::socket::Security::Clear,
+    );
     let mut health = HealthClient::new(channel.clone());
     for service in ["", "om.v1.ServicePlugin"] {
         let request = HealthCheckRequest { service: service.to_owned() };
