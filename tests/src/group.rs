@@ -7,7 +7,7 @@ use om_api::v1;
 use om_etcd::layout::{ElectorateRecord, Layout};
 
 use crate::record::{self, Reigns};
-use crate::{Bed, Client, EtcdCluster, Hammer, Net, Pace, Program, SOON, Told, recorded, wait_for};
+use crate::{Bed, Client, EtcdCluster, Hammer, Net, Pace, Program, SOON, Told, Users, recorded, wait_for};
 
 /// The names of the replicas.
 pub const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -196,6 +196,14 @@ impl<'a> Group<'a> {
     pub fn hammer(&self, callers: usize) -> Hammer {
         let sockets = NAMES.iter().enumerate().map(|(number, name)| self.bed(number).socket(name));
         Hammer::start(sockets.collect(), &recorded(self.base, "hammered"), callers)
+    }
+
+    /// Users of all replicas, which must be on one host: the client library goes where it is sent.
+    #[must_use]
+    pub fn users(&self, users: usize) -> Users {
+        assert!(self.net.is_none(), "the leader's own endpoint is not reached from outside its net");
+        let sockets: Vec<_> = NAMES.iter().map(|name| self.base.socket(name)).collect();
+        Users::start(&sockets, &recorded(self.base, "user").with("every_ms", 0), users)
     }
 
     /// No call failed, and of every service that was acknowledged as it was acknowledged last.

@@ -29,6 +29,7 @@ pub mod record;
 mod replicas;
 mod rpc;
 mod specs;
+mod users;
 mod wait;
 
 pub use bed::Bed;
@@ -50,4 +51,5 @@ pub use program::Program;
 pub use random::Random;
 pub use rpc::{Client, Failure, Following};
 pub use specs::{Spec, process, recorded};
+pub use users::{Met, Users};
 pub use wait::{SOON, wait_for, wait_until};

@@ -105,6 +105,38 @@ fn a_clean_handover_loses_no_call_whoever_asks_for_it_and_however() {
 }
 
 #[test]
+fn users_of_the_client_library_see_a_pause_and_no_error_during_a_handover() {
+    if !etcd() {
+        return;
+    }
+    let bed = Bed::new();
+    let group = Group::on_one_host(&bed, Pace::FAST, &[]);
+    group.steer_something();
+    let users = group.users(4);
+    for round in 0..4 {
+        let (leader, old) = group.settle();
+        let before = users.done();
+        wait_until("users to commit", SOON, || users.done() > before + 20);
+        if round % 2 == 0 {
+            bed.client(NAMES[leader]).handover("").expect("a handover");
+        } else {
+            group.manager(leader).terminate();
+            assert_eq!(group.manager(leader).wait_exit(SOON).code(), Some(0));
+        }
+        group.wait_leader_after(old);
+        let after = users.done();
+        wait_until("users to commit again", SOON, || users.done() > after + 20);
+        if round % 2 == 1 {
+            group.restart(leader);
+        }
+    }
+    let met = users.stop();
+    assert!(met.failed.is_empty(), "{:#?}", met.failed);
+    measured(&format!("{} calls, the longest {} ms", met.done.len(), met.longest().as_millis()));
+    record::check_one_term_steers(&bed.steering_record());
+}
+
+#[test]
 fn who_commits_by_om_during_a_handover_sees_a_pause_and_no_error() {
     if !etcd() {
         return;

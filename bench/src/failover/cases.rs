@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use om_api::clock::since_boot;
-use om_system_tests::{NAMES, SOON};
+use om_system_tests::{NAMES, SOON, wait_until};
 
 use super::round::fail_over;
 use super::{Place, Results, World, gap};
@@ -98,7 +98,27 @@ fn handover(world: &mut World<'_>, what: &str, results: &mut Results) {
         client.handover("").unwrap_or_else(|failure| panic!("the handover was refused: {failure:?}"));
         before
     };
-    fail_over(world, what, results, fault, |_, _| {});
+    with_users(world, what, results, |world, results| fail_over(world, what, results, fault, |_, _| {}));
+}
+
+// Calls by the client library go on all the while: of these, too, none may fail.
+fn with_users(
+    world: &mut World<'_>,
+    what: &str,
+    results: &mut Results,
+    measure: impl FnOnce(&mut World<'_>, &mut Results),
+) {
+    world.group.settle();
+    let users = world.group.users(2);
+    wait_until("users' calls", SOON, || users.done() > 4);
+    measure(world, results);
+    let done = users.done();
+    wait_until("users' calls again", SOON, || users.done() > done + 4);
+    let met = users.stop();
+    let figures = results.of(what);
+    figures.failed_calls += met.failed.len();
+    met.failed.iter().for_each(|error| eprintln!("a call by the client library failed: {error}"));
+    results.of(&format!("{what}: longest call of a user")).rounds.push(met.longest());
 }
 
 fn sigterm(world: &mut World<'_>, what: &str, results: &mut Results) {
@@ -107,10 +127,11 @@ fn sigterm(world: &mut World<'_>, what: &str, results: &mut Results) {
         world.group.manager(leader).terminate();
         before
     };
-    fail_over(world, what, results, fault, |world, leader| {
+    let mend = |world: &World<'_>, leader: usize| {
         assert!(world.group.manager(leader).wait_exit(SOON).success(), "{} drains", NAMES[leader]);
         world.group.restart(leader);
-    });
+    };
+    with_users(world, what, results, |world, results| fail_over(world, what, results, fault, mend));
 }
 
 fn kill(world: &mut World<'_>, what: &str, results: &mut Results) {
