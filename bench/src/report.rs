@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use crate::figures::{Figures, millis};
 
-const BEGIN: &str = "<!-- bench failover: begin; written by `cargo xtask bench failover --write` -->";
+const BEGIN: &str = "<!-- bench failover: begin; written by `cargo xtask bench failover` -->";
 const END: &str = "<!-- bench failover: end -->";
 
 /// A row's name in the table, and what was measured.

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use om_api::v1;
+use om_api::clock::since_boot;
+use om_api::{Reason, v1};
 use om_etcd::layout::{ElectorateRecord, Layout};
 
 use crate::record::{self, Reigns};
@@ -146,41 +147,60 @@ impl<'a> Group<'a> {
 
     /// Waits until everything is as it should be: one leads, all others know it, all of them are in its electorate, and
     /// its plugin is attended. Who leads, and its term.
-    #[track_caller]
-    pub fn settle(&self) -> (usize, u64) {
-        let layout = Layout::of("test");
-        wait_for("the replicas to be of one mind", SOON, || {
-            let (leader, term) = self.leader()?;
-            for number in 0..NAMES.len() {
-                let status = self.status(number)?;
-                let follows = status.leadership() == v1::Leadership::Following
-                    && status.leader.is_some_and(|named| named.name == NAMES[leader]);
-                let attends = status.plugins.iter().any(|plugin| plugin.name == "record" && plugin.attended);
-                if if number == leader { !attends } else { !follows } {
-                    return None;
-                }
-            }
-            let electorate: ElectorateRecord =
-                serde_json::from_str(&self.etcd.get(&layout.electorate())?).ok()?;
-            let living = self.etcd.keys(&layout.replicas()).len();
-            (electorate.members.len() == NAMES.len() && living == NAMES.len()).then_some((leader, term))
-        })
-    }
-
-    /// Makes this replica lead, by a handover if need be; its term.
     ///
     /// # Panics
-    /// If the handover is refused, or does not bring it about.
+    /// With what is still missing, if it does not come soon.
     #[track_caller]
-    pub fn settle_at(&self, wanted: usize) -> u64 {
-        wait_for(&format!("{} to lead", NAMES[wanted]), SOON, || {
-            let (leader, term) = self.settle();
-            if leader == wanted {
-                return Some(term);
+    pub fn settle(&self) -> (usize, u64) {
+        let end = since_boot() + SOON;
+        loop {
+            match self.of_one_mind() {
+                Ok(leader) => return leader,
+                Err(why) => assert!(since_boot() < end, "the replicas do not come to be of one mind: {why}"),
             }
-            let client = self.bed(leader).client(NAMES[leader]);
-            client.handover(NAMES[wanted]).unwrap_or_else(|failure| panic!("a handover: {failure:?}"));
-            None
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn of_one_mind(&self) -> Result<(usize, u64), String> {
+        let (leader, term) = self.leader().ok_or("nobody leads")?;
+        for (number, name) in NAMES.iter().enumerate() {
+            let status = self.status(number).ok_or_else(|| format!("{name} does not answer"))?;
+            let follows = status.leadership() == v1::Leadership::Following
+                && status.leader.as_ref().is_some_and(|named| named.name == NAMES[leader]);
+            let attends = status.plugins.iter().any(|plugin| plugin.name == "record" && plugin.attended);
+            if if number == leader { !attends } else { !follows } {
+                return Err(format!("{} leads, and {name} says {status:?}", NAMES[leader]));
+            }
+        }
+        let layout = Layout::of("test");
+        let electorate = self.etcd.get(&layout.electorate()).ok_or("there is no electorate")?;
+        let members: ElectorateRecord =
+            serde_json::from_str(&electorate).map_err(|cause| cause.to_string())?;
+        let living = self.etcd.keys(&layout.replicas());
+        if members.members.len() != NAMES.len() || living.len() != NAMES.len() {
+            return Err(format!("the electorate is {electorate}, and there are {living:?}"));
+        }
+        Ok((leader, term))
+    }
+
+    /// Asks whoever leads to hand over to the replica that `to` names, given who leads; empty: to any. Asks again where
+    /// leadership has just moved by itself.
+    ///
+    /// # Panics
+    /// If it is refused for any other reason.
+    #[track_caller]
+    pub fn hand_over(&self, to: impl Fn(usize) -> &'static str) -> v1::HandoverResponse {
+        wait_for("a handover", SOON, || {
+            let (leader, _) = self.leader()?;
+            match self.bed(leader).client(NAMES[leader]).handover(to(leader)) {
+                Ok(answer) => Some(answer),
+                Err(failure) => {
+                    let moved = matches!(failure.reason, Some(Reason::NotLeader | Reason::NoLeader));
+                    assert!(moved, "{} does not hand over: {failure:?}", NAMES[leader]);
+                    None
+                }
+            }
         })
     }
 

@@ -197,8 +197,10 @@ impl Shared {
         request: v1::CommitRequest,
         wait: Duration,
     ) -> Result<v1::CommitResponse, Failure> {
-        sleep(wait).await;
+        let mut pause = wait;
         loop {
+            sleep(pause).await;
+            pause = PACE;
             let mut client = self.replicas[replica].clone();
             match timeout(ATTEMPT, client.commit(request.clone())).await {
                 Ok(Ok(answer)) => {
@@ -221,7 +223,6 @@ impl Shared {
                 }
                 Err(_) => self.told().unclear += 1,
             }
-            sleep(PACE).await;
         }
     }
 }

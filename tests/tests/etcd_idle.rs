@@ -11,7 +11,7 @@ use om_api::clock::since_boot;
 use om_system_tests::{Bed, EtcdCluster, Group, Net, Pace, SOON, measured, part, record, wait_until};
 
 const IDLE: Duration = Duration::from_secs(60);
-const BUSY: Duration = Duration::from_secs(15);
+const BUSY: Duration = Duration::from_secs(10);
 
 #[test]
 fn nobody_takes_over_while_nothing_fails_and_takeovers_of_a_busy_machine_do_no_harm() {
@@ -50,8 +50,7 @@ fn nobody_takes_over_while_nothing_fails_and_takeovers_of_a_busy_machine_do_no_h
     group.check_told(&told);
     record::check_one_term_steers(&bed.steering_record());
     measured(&format!(
-        "{} takeovers in {IDLE:?} idle, {} in {BUSY:?} under four busy loops, {} commits acknowledged meanwhile",
-        0,
+        "no takeover in {IDLE:?} idle, {} in {BUSY:?} under four busy loops, {} commits acknowledged meanwhile",
         group.reigns().range(term + 1..).count(),
         told.accepted.len()
     ));

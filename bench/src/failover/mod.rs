@@ -31,9 +31,12 @@ pub(crate) struct Args {
     /// List the names and end
     #[arg(long)]
     list: bool,
-    /// Write the table into this file, between its markers: docs/benchmarks.md
-    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "docs/benchmarks.md")]
-    write: Option<PathBuf>,
+    /// The file that the table of a whole run is written into, between its markers
+    #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
+    into: PathBuf,
+    /// Only print the table; so it is with --only, too
+    #[arg(long)]
+    no_write: bool,
     /// How much the replicas log
     #[arg(long, default_value = "3")]
     log: String,
@@ -134,8 +137,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for (what, figures) in &results.0 {
         figures.broken.iter().for_each(|why| println!("broken: {what}: {why}"));
     }
-    if let Some(file) = &args.write {
-        report::write(file, &table)?;
+    if args.only.is_empty() && !args.no_write {
+        report::write(&args.into, &table)?;
     }
     ensure!(
         results.0.iter().all(|(_, figures)| figures.broken.is_empty()),

@@ -14,8 +14,8 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use om_api::clock::since_boot;
@@ -45,11 +45,13 @@ impl Net {
     /// Whether this process may make network namespaces: it is root, and `ip` is there.
     #[must_use]
     pub fn possible() -> bool {
-        let name = format!("{}probe", leftovers::prefix());
-        let made = Command::new("ip").args(["netns", "add", &name]).output();
-        let made = made.is_ok_and(|output| output.status.success());
-        let _ = Command::new("ip").args(["netns", "delete", &name]).output();
-        made
+        static POSSIBLE: OnceLock<bool> = OnceLock::new();
+        *POSSIBLE.get_or_init(|| {
+            let name = format!("{}probe", leftovers::prefix());
+            let made = Command::new("ip").args(["netns", "add", &name]).output();
+            let _ = Command::new("ip").args(["netns", "delete", &name]).output();
+            made.is_ok_and(|output| output.status.success())
+        })
     }
 
     /// A switch with so many hosts, numbered from 0.
