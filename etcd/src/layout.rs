@@ -106,6 +106,10 @@ impl LeaderRecord {
 pub struct ElectorateRecord {
     /// Instances, sorted; the leader's among them.
     pub members: Vec<String>,
+    /// Authority that does not rest on promises of these members, nor on a heartbeat (what the claim itself gave, and what
+    /// earlier terms left), is over this many milliseconds after the record was written.
+    #[serde(default)]
+    pub settles_ms: u64,
 }
 
 /// The heartbeat of a leader that cannot get enough promises.

@@ -19,6 +19,7 @@
 mod campaign;
 mod detector;
 mod elector;
+pub mod etcd;
 mod file;
 mod mandate;
 mod office;

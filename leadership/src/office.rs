@@ -1,5 +1,7 @@
 //! The port to the judge: claims and confirmations.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 /// Grants terms and confirms them. The manager implements it on its store.
@@ -15,11 +17,12 @@ pub trait Office: Send + Sync + 'static {
     /// [`OfficeError`]; nothing is held then.
     async fn claim(&self) -> Result<u64, OfficeError>;
 
-    /// Proves that `term` was still the newest at some moment after the call began.
+    /// Proves that nobody else rules for so long from the beginning of the call: that `term` was still the newest at some
+    /// moment after it, or that whoever could take over has promised not to.
     ///
     /// # Errors
     /// [`OfficeError::Fenced`] for good, [`OfficeError::Unavailable`] for now.
-    async fn confirm(&self, term: u64) -> Result<(), OfficeError>;
+    async fn confirm(&self, term: u64) -> Result<Duration, OfficeError>;
 }
 
 /// Why the office did not grant or confirm.

@@ -1,6 +1,7 @@
 //! The campaign's judge, made of the store.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use om_leadership::{Office, OfficeError};
@@ -48,10 +49,11 @@ impl Office for StoreOffice {
         Ok(term)
     }
 
-    async fn confirm(&self, term: u64) -> Result<(), OfficeError> {
+    async fn confirm(&self, term: u64) -> Result<Duration, OfficeError> {
         let token =
             self.token(term).ok_or_else(|| OfficeError::Fenced(format!("term {term} is not held here")))?;
-        self.store.confirm(&token).await.map_err(judge)
+        self.store.confirm(&token).await.map_err(judge)?;
+        Ok(Duration::from_millis(self.candidate.authority_ms))
     }
 }
 

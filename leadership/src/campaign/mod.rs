@@ -183,7 +183,7 @@ impl Runner {
                 let office = Arc::clone(&self.office);
                 self.put(Question::Confirm(term), asked_at, async move {
                     match office.confirm(term).await {
-                        Ok(()) => Input::Confirmed { term, asked_at },
+                        Ok(lasts) => Input::Confirmed { term, asked_at, lasts },
                         Err(error) => Input::ConfirmFailed { term, asked_at, error },
                     }
                 });

@@ -23,7 +23,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let detector = Arc::new(ScriptedDetector::new());
-        let office = Arc::new(ScriptedOffice::new());
+        let office = Arc::new(ScriptedOffice::new(TTL));
         let clock = TestClock::new();
         let timing = Timing::new(TTL, RENEW, RETRY).unwrap();
         let campaign = Campaign::start(
@@ -322,7 +322,7 @@ async fn a_detector_that_has_ended_is_one_that_cannot_see() {
     let clock = TestClock::new();
     let campaign = Campaign::start(
         Arc::clone(&detector) as Arc<dyn Detector>,
-        Arc::new(ScriptedOffice::new()),
+        Arc::new(ScriptedOffice::new(TTL)),
         timing,
         clock.clock(),
     );
@@ -344,7 +344,7 @@ async fn a_detector_that_has_ended_is_one_that_cannot_see() {
 /// Two replicas at one office: whatever is named when, never do both mandates count.
 #[tokio::test(start_paused = true)]
 async fn of_two_replicas_that_are_named_in_turn_one_leads() {
-    let office = Arc::new(ScriptedOffice::new());
+    let office = Arc::new(ScriptedOffice::new(TTL));
     let clock = TestClock::new();
     let timing = Timing::new(TTL, RENEW, RETRY).unwrap();
     let detectors = [Arc::new(ScriptedDetector::new()), Arc::new(ScriptedDetector::new())];

@@ -29,6 +29,8 @@ pub enum Input {
         term: u64,
         /// From [`Output::Confirm`].
         asked_at: Duration,
+        /// For how long from then.
+        lasts: Duration,
     },
     /// It was not.
     ConfirmFailed {

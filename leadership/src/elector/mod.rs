@@ -3,7 +3,8 @@
 //! What must hold, whatever comes in and in whatever order:
 //!
 //! * Between two [`Output::Begin`] there is an [`Output::End`], and terms grow.
-//! * A deadline is never later than the `ttl` after the confirmation was asked for, and nothing moves it after the end.
+//! * A deadline is never later than the confirmation lasts after it was asked for (a claim: the `ttl`), and nothing moves
+//!   it after the end.
 //! * What has run out by `now` is ended before the input is looked at: a replica that slept for an hour first learns
 //!   that its reign is over.
 //! * `Unknown` is held for the renew deadline, not longer; nothing new is claimed under it.
@@ -100,7 +101,7 @@ impl Elector {
             Input::Detected(seen) => self.detected(seen, &mut out),
             Input::ClaimGranted { term, asked_at } => self.granted(term, asked_at, &mut out),
             Input::ClaimFailed { asked_at, error } => self.claim_failed(asked_at, error),
-            Input::Confirmed { term, asked_at } => self.confirmed(term, asked_at, &mut out),
+            Input::Confirmed { term, asked_at, lasts } => self.confirmed(term, asked_at, lasts, &mut out),
             Input::ConfirmFailed { term, asked_at, error } => {
                 self.confirm_failed(term, asked_at, error, &mut out);
             }
@@ -128,7 +129,7 @@ impl Elector {
                     Confirm::Asked { give_up, .. } => give_up,
                 };
                 Some(match reign.begun {
-                    Some(_) => confirm.min(self.renew_by(reign)),
+                    Some(_) => confirm.min(reign.renew_by()),
                     None => confirm,
                 })
             }
@@ -140,19 +141,15 @@ impl Elector {
         self.seen == Leadership::Leading && !self.resigned
     }
 
-    fn renew_by(&self, reign: &Reign) -> Duration {
-        reign.confirmed_at.saturating_add(self.timing.renew_deadline())
-    }
-
     /// Ends what has run out by now.
     fn expire(&mut self, out: &mut Vec<Output>) {
         let now = self.now;
         if let Phase::Holding(reign) = &self.phase
             && reign.begun.is_some()
-            && now >= self.renew_by(reign)
+            && now >= reign.renew_by()
         {
-            let error = reign.last_error.clone();
-            self.let_go(Lost::Unconfirmed { within: self.timing.renew_deadline(), error }, out);
+            let (error, within) = (reign.last_error.clone(), reign.timing.renew_deadline());
+            self.let_go(Lost::Unconfirmed { within, error }, out);
             self.distrust_what_was_seen();
         }
         if self.held_until.is_some_and(|until| now >= until) {
@@ -243,30 +240,42 @@ impl Elector {
         self.phase = Phase::Holding(Reign {
             term,
             confirmed_at: asked_at,
+            timing: self.timing,
             begun: None,
             confirm: Confirm::Due(self.now),
             last_error: None,
         });
-        self.renewed(asked_at, out);
+        self.renewed(asked_at, self.timing, out);
     }
 
-    fn confirmed(&mut self, term: u64, asked_at: Duration, out: &mut Vec<Output>) {
-        if self.waits_for(term, asked_at) {
-            self.renewed(asked_at, out);
+    fn confirmed(&mut self, term: u64, asked_at: Duration, lasts: Duration, out: &mut Vec<Output>) {
+        if !self.waits_for(term, asked_at) {
+            return;
+        }
+        match Timing::from_ttl(lasts) {
+            Ok(timing) => self.renewed(asked_at, timing, out),
+            Err(_) => {
+                let error = OfficeError::Unavailable(format!("it was confirmed for {lasts:?} only"));
+                self.confirm_failed(term, asked_at, error, out);
+            }
         }
     }
 
-    /// The term held was the newest at some moment after `asked_at`.
-    fn renewed(&mut self, asked_at: Duration, out: &mut Vec<Output>) {
+    /// The term held was the newest at some moment after `asked_at`, or nobody else acts for the time of `timing` from then.
+    fn renewed(&mut self, asked_at: Duration, timing: Timing, out: &mut Vec<Output>) {
         let Phase::Holding(reign) = &mut self.phase else { return };
-        let deadline = asked_at.saturating_add(self.timing.ttl());
-        reign.confirmed_at = asked_at;
+        let deadline = asked_at.saturating_add(timing.ttl());
         reign.last_error = None;
-        reign.confirm = Confirm::Due(asked_at.saturating_add(self.timing.retry()).max(self.now));
+        reign.confirm = Confirm::Due(asked_at.saturating_add(timing.retry()).max(self.now));
+        // A shorter confirmation takes nothing from a longer one.
+        if reign.begun.is_some() && deadline < reign.confirmed_at.saturating_add(reign.timing.ttl()) {
+            return;
+        }
+        (reign.confirmed_at, reign.timing) = (asked_at, timing);
         let term = reign.term;
         if reign.begun.is_some() {
             out.push(Output::Extend { term, deadline });
-        } else if self.now < asked_at.saturating_add(self.timing.renew_deadline()) {
+        } else if self.now < asked_at.saturating_add(timing.renew_deadline()) {
             reign.begun = Some(self.now);
             self.attempt = 0;
             self.trouble = None;
@@ -286,7 +295,7 @@ impl Elector {
             return;
         }
         let Phase::Holding(reign) = &mut self.phase else { return };
-        reign.confirm = Confirm::Due(asked_at.saturating_add(self.timing.retry()).max(self.now));
+        reign.confirm = Confirm::Due(asked_at.saturating_add(reign.timing.retry()).max(self.now));
         let lost = match &error {
             OfficeError::Unavailable(why) => {
                 reign.last_error = Some(why.clone());
@@ -344,7 +353,6 @@ impl Elector {
     fn ask(&mut self, out: &mut Vec<Output>) {
         let now = self.now;
         let may_claim = self.may_claim();
-        let renew = self.timing.renew_deadline();
         match &mut self.phase {
             Phase::Resting { until, .. } if may_claim && now >= *until => {
                 self.attempt = self.attempt.saturating_add(1);
@@ -355,10 +363,10 @@ impl Elector {
             Phase::Holding(reign) if matches!(reign.confirm, Confirm::Due(at) if now >= at) => {
                 // Half of the time that is left: a call that hangs leaves room for another.
                 let left = match reign.begun {
-                    Some(_) => reign.confirmed_at.saturating_add(renew).saturating_sub(now),
-                    None => renew,
+                    Some(_) => reign.renew_by().saturating_sub(now),
+                    None => reign.timing.renew_deadline(),
                 };
-                let give_up = now.saturating_add((left / 2).max(self.timing.retry()));
+                let give_up = now.saturating_add((left / 2).max(reign.timing.retry()));
                 reign.confirm = Confirm::Asked { asked_at: now, give_up };
                 out.push(Output::Confirm { term: reign.term, asked_at: now });
             }

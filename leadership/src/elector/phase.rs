@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Timing;
+
 #[derive(Debug)]
 pub(super) enum Phase {
     /// No term. `firm`: the pause is not cut short by seeing the leadership again.
@@ -17,10 +19,19 @@ pub(super) struct Reign {
     pub(super) term: u64,
     /// When the last answer that counts was asked for.
     pub(super) confirmed_at: Duration,
+    /// How long that counts, and when the next is due.
+    pub(super) timing: Timing,
     /// `None` while the term was granted so late that it must be confirmed before it can begin.
     pub(super) begun: Option<Duration>,
     pub(super) confirm: Confirm,
     pub(super) last_error: Option<String>,
+}
+
+impl Reign {
+    /// When it ends if nothing is confirmed before.
+    pub(super) fn renew_by(&self) -> Duration {
+        self.confirmed_at.saturating_add(self.timing.renew_deadline())
+    }
 }
 
 #[derive(Debug)]

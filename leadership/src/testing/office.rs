@@ -31,18 +31,20 @@ pub struct ScriptedOffice {
     newest: AtomicU64,
     claims: AtomicUsize,
     confirms: AtomicUsize,
+    lasts: Duration,
 }
 
 impl ScriptedOffice {
-    /// An office that grants everything.
+    /// An office that grants everything, and confirms for `lasts`.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(lasts: Duration) -> Self {
         Self {
             claim: watch::Sender::new(Mood::Grant),
             confirm: watch::Sender::new(Mood::Grant),
             newest: AtomicU64::new(0),
             claims: AtomicUsize::new(0),
             confirms: AtomicUsize::new(0),
+            lasts,
         }
     }
 
@@ -98,12 +100,6 @@ impl ScriptedOffice {
     }
 }
 
-impl Default for ScriptedOffice {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 #[async_trait]
 impl Office for ScriptedOffice {
     async fn claim(&self) -> Result<u64, OfficeError> {
@@ -112,12 +108,12 @@ impl Office for ScriptedOffice {
         Ok(self.newest.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
-    async fn confirm(&self, term: u64) -> Result<(), OfficeError> {
+    async fn confirm(&self, term: u64) -> Result<Duration, OfficeError> {
         self.confirms.fetch_add(1, Ordering::SeqCst);
         Self::in_mood(&self.confirm).await?;
         match self.newest() {
             newest if newest > term => Err(OfficeError::Fenced(format!("term {newest} was claimed"))),
-            _ => Ok(()),
+            _ => Ok(self.lasts),
         }
     }
 }

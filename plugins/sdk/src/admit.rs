@@ -107,6 +107,11 @@ impl Shell {
         lock(&self.crews).iter().find(|(_, crew)| !crew.is_gone()).map(|(name, _)| name.clone())
     }
 
+    /// Whatever still runs, of the session that ended last and of those before it.
+    pub(crate) fn left_over(&self) -> Vec<Arc<Crew>> {
+        lock(&self.crews).values().filter(|crew| !crew.is_gone()).cloned().collect()
+    }
+
     /// Forgets a service's last crew if it is gone for good.
     pub(crate) fn forget_crew(&self, name: &str) {
         let mut crews = lock(&self.crews);

@@ -13,8 +13,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::admit::{Shell, fenced};
 use crate::authority::Asks;
+use crate::crew::Crew;
 use crate::session::{Opener, Session};
 use crate::terms::Standing;
+use crate::will::{self, Will};
 
 /// What the manager reads.
 pub(crate) type Outgoing = ReceiverStream<Result<AttendResponse, Status>>;
@@ -46,7 +48,7 @@ impl Shell {
 
     async fn open(
         self: &Arc<Self>,
-        open: Open,
+        mut open: Open,
         incoming: Streaming<AttendRequest>,
     ) -> Result<Outgoing, Status> {
         if open.term == 0 || open.cluster.is_empty() || open.authority_ms == 0 {
@@ -70,7 +72,7 @@ impl Shell {
         opening.map_err(|refusal| fenced(refusal.to_string()))?;
 
         let mut stopped = Vec::new();
-        if let Some(earlier) = earlier {
+        if let Some(earlier) = &earlier {
             earlier.authority.end(format!("term {} of {} has begun", open.term, open.manager));
             earlier.stopped.cancelled().await;
             if !earlier.is_releasing() {
@@ -79,15 +81,29 @@ impl Shell {
             }
         }
         tracing::info!(term = open.term, manager = open.manager, stopped = stopped.len(), "attended");
-        let opener = Opener { cluster: open.cluster, manager: open.manager, term: open.term };
+        let will = Will::of(&mut open);
+        let opener = Opener { cluster: open.cluster, manager: open.manager, term: open.term, will };
         let session = Session::new(opener, self.host.clone(), self.clock.clone(), self.feed.clone());
         session.outbox.opened(Opened { instance: self.instance.clone(), stopped });
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
+        if let Some(earlier) = earlier.filter(|earlier| earlier.cluster == session.cluster) {
+            earlier.superseded.cancel();
+        }
 
         let (sender, outgoing) = mpsc::channel(1);
         let authority = Duration::from_millis(open.authority_ms.into());
-        self.tasks.spawn(drive(self.clone(), session.clone(), incoming, authority));
-        self.tasks.spawn(speak(session, sender));
+        let ask_every = (open.ask_every_ms > 0).then(|| Duration::from_millis(open.ask_every_ms.into()));
+        let asks = Asks::new(authority, ask_every, self.now());
+        let speaking = self.tasks.spawn(speak(session.clone(), sender));
+        let shell = self.clone();
+        self.tasks.spawn(async move {
+            drive(&shell, &session, incoming, authority, asks).await;
+            let left = stop(&shell, &session).await;
+            // What was given back needs no more words, if its manager lived to hear it.
+            if !session.is_releasing() || !speaking.await.unwrap_or_default() {
+                will::execute(&shell, &session, left).await;
+            }
+        });
         Ok(ReceiverStream::new(outgoing))
     }
 
@@ -102,15 +118,15 @@ impl Shell {
     }
 }
 
-/// Keeps the session until its authority ends, then stops everything of it.
+/// Keeps the session until its authority ends.
 async fn drive(
-    shell: Arc<Shell>,
-    session: Arc<Session>,
+    shell: &Shell,
+    session: &Session,
     mut incoming: Streaming<AttendRequest>,
     authority: Duration,
+    mut asks: Asks,
 ) {
     let began = shell.now();
-    let mut asks = Asks::new(authority, began);
     loop {
         let now = shell.now();
         let end = session.authority.deadline().unwrap_or(began + authority);
@@ -127,14 +143,13 @@ async fn drive(
             biased;
             () = session.authority.over().cancelled() => break,
             message = incoming.message() => match message {
-                Ok(Some(request)) => heard(&session, &mut asks, authority, request),
+                Ok(Some(request)) => heard(session, &mut asks, authority, request),
                 Ok(None) => session.authority.end("the manager closed the session"),
                 Err(status) => session.authority.end(format!("the session broke: {}", status.message())),
             },
             () = tokio::time::sleep(wait) => {}
         }
     }
-    stop(&shell, &session).await;
 }
 
 fn heard(session: &Session, asks: &mut Asks, authority: Duration, request: AttendRequest) {
@@ -156,8 +171,8 @@ fn heard(session: &Session, asks: &mut Asks, authority: Duration, request: Atten
     }
 }
 
-/// Drops and joins whatever acts for the session, then says so.
-async fn stop(shell: &Shell, session: &Session) {
+/// Drops and joins whatever acts for the session, then says so. Returns what does not stop.
+async fn stop(shell: &Shell, session: &Session) -> Vec<Arc<Crew>> {
     session.saves.close();
     let records = session.services.all();
     let everything = async {
@@ -170,6 +185,8 @@ async fn stop(shell: &Shell, session: &Session) {
     tracing::info!(term = session.term, manager = session.manager, all_gone, "attendance ended: {why}");
     shell.forget_gone_crews();
     let hanging = shell.hanging();
+    // Before the next session can open: what it begins is not ours.
+    let left = shell.left_over();
     session.outbox.close(match hanging {
         None if session.is_releasing() => Ok(Some(Released {})),
         None => Err(fenced(format!("the session is over: {why}")).into()),
@@ -179,25 +196,29 @@ async fn stop(shell: &Shell, session: &Session) {
         }
     });
     session.stopped.cancel();
+    left
 }
 
-/// Passes on what the session has to say, as fast as the manager reads.
-async fn speak(session: Arc<Session>, sender: mpsc::Sender<Result<AttendResponse, Status>>) {
+/// Passes on what the session has to say, as fast as the manager reads. Returns whether the last of it was taken.
+async fn speak(session: Arc<Session>, sender: mpsc::Sender<Result<AttendResponse, Status>>) -> bool {
     let speaking = async {
         while let Some(item) = session.outbox.next().await {
             if sender.send(item).await.is_err() {
-                return;
+                return false;
             }
         }
+        true
     };
     let patience = async {
         session.stopped.cancelled().await;
         tokio::time::sleep(LAST_WORD).await;
     };
-    tokio::select! {
-        () = speaking => {}
-        () = sender.closed() => {}
-        () = patience => {}
-    }
+    let taken = tokio::select! {
+        biased;
+        taken = speaking => taken,
+        () = sender.closed() => false,
+        () = patience => false,
+    };
     session.authority.end("the manager went away");
+    taken
 }

@@ -13,13 +13,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Lapsed;
 
+/// Why it is over.
+struct End {
+    why: String,
+    agreed: bool,
+}
+
 /// The authority of one session.
 pub(crate) struct Authority {
     term: u64,
     clock: Clock,
     /// When it runs out; `None` until the first renewal.
     deadline: Mutex<Option<Duration>>,
-    ended: OnceLock<String>,
+    ended: OnceLock<End>,
     /// Cancelled at the first renewal, and at the end.
     decided: CancellationToken,
     over: CancellationToken,
@@ -38,8 +44,8 @@ impl Authority {
 
     /// The term, if the authority holds at this moment.
     pub(crate) fn check(&self) -> Result<u64, Lapsed> {
-        if let Some(why) = self.ended.get() {
-            return Err(Lapsed(why.clone()));
+        if let Some(end) = self.ended.get() {
+            return Err(Lapsed(end.why.clone()));
         }
         match self.deadline() {
             None => Err(Lapsed(format!("the manager has not yet confirmed term {}", self.term))),
@@ -78,13 +84,27 @@ impl Authority {
 
     /// Ends it for good. The first reason given stays.
     pub(crate) fn end(&self, why: impl Into<String>) {
-        let _ = self.ended.set(why.into());
+        self.end_with(End { why: why.into(), agreed: false });
+    }
+
+    /// The same, by agreement with who gave it.
+    pub(crate) fn give_back(&self, why: impl Into<String>) {
+        self.end_with(End { why: why.into(), agreed: true });
+    }
+
+    fn end_with(&self, end: End) {
+        let _ = self.ended.set(end);
         self.over.cancel();
         self.decided.cancel();
     }
 
     pub(crate) fn why_ended(&self) -> String {
-        self.ended.get().cloned().unwrap_or_default()
+        self.ended.get().map(|end| end.why.clone()).unwrap_or_default()
+    }
+
+    /// Whether it was given back, and had not ended before.
+    pub(crate) fn was_given_back(&self) -> bool {
+        self.ended.get().is_some_and(|end| end.agreed)
     }
 
     /// Cancelled when it has ended.
@@ -106,9 +126,11 @@ impl Asks {
     const REMEMBERED: usize = 64;
     const SHORTEST: Duration = Duration::from_millis(2);
 
-    /// Five asks an authority, the first at once.
-    pub(crate) fn new(authority: Duration, now: Duration) -> Self {
-        Self { every: (authority / 5).max(Self::SHORTEST), last: 0, next: now, sent: VecDeque::new() }
+    /// Five asks an authority, more if the manager wants one `at_least` so often; the first at once.
+    pub(crate) fn new(authority: Duration, at_least: Option<Duration>, now: Duration) -> Self {
+        let fifth = authority / 5;
+        let every = at_least.map_or(fifth, |wanted| wanted.min(fifth)).max(Self::SHORTEST);
+        Self { every, last: 0, next: now, sent: VecDeque::new() }
     }
 
     /// When the next ask is due.
@@ -200,6 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_given_back_after_its_end_was_not_given_back() {
+        let (authority, _) = on_a_hand_moved_clock();
+        authority.end("the session broke");
+        authority.give_back("released");
+        assert!(!authority.was_given_back());
+        assert_eq!(authority.why_ended(), "the session broke");
+        let (authority, _) = on_a_hand_moved_clock();
+        authority.give_back("released");
+        authority.end("the manager went away");
+        assert!(authority.was_given_back());
+    }
+
+    #[test]
     fn a_renewal_never_shortens() {
         let (authority, hand) = on_a_hand_moved_clock();
         authority.renew(1000 * MS, 100 * MS);
@@ -210,7 +245,7 @@ mod tests {
 
     #[test]
     fn asks_come_five_times_an_authority_and_when_a_third_is_left() {
-        let mut asks = Asks::new(1000 * MS, Duration::ZERO);
+        let mut asks = Asks::new(1000 * MS, None, Duration::ZERO);
         assert_eq!(asks.due(Duration::ZERO), Some(1));
         assert_eq!(asks.due(199 * MS), None);
         assert_eq!(asks.due(200 * MS), Some(2));
@@ -220,12 +255,38 @@ mod tests {
     }
 
     #[test]
+    fn asks_come_as_often_as_the_manager_wants_at_least() {
+        let mut asks = Asks::new(2000 * MS, Some(40 * MS), Duration::ZERO);
+        assert_eq!(asks.due(Duration::ZERO), Some(1));
+        assert_eq!(asks.due(39 * MS), None);
+        assert_eq!(asks.due(40 * MS), Some(2));
+        // A short renewal that came quickly does not put the next ask off, nor does a long one.
+        asks.renewed(240 * MS, 200 * MS, 41 * MS);
+        assert_eq!(asks.next(), 80 * MS);
+        asks.renewed(2040 * MS, 2000 * MS, 42 * MS);
+        assert_eq!(asks.next(), 80 * MS);
+        // Nearly nothing is left: at once.
+        asks.renewed(60 * MS, 20 * MS, 45 * MS);
+        assert_eq!(asks.next(), (60 * MS).saturating_sub(20 * MS / 3));
+    }
+
+    #[test]
+    fn asks_come_no_more_seldom_than_five_times_an_authority_and_leave_time_to_breathe() {
+        let mut asks = Asks::new(1000 * MS, Some(5000 * MS), Duration::ZERO);
+        asks.due(Duration::ZERO);
+        assert_eq!(asks.next(), 200 * MS);
+        let mut asks = Asks::new(1000 * MS, Some(Duration::from_micros(1)), Duration::ZERO);
+        asks.due(Duration::ZERO);
+        assert_eq!(asks.next(), Asks::SHORTEST);
+    }
+
+    #[test]
     fn only_an_ask_that_was_sent_counts_and_only_once() {
-        let mut asks = Asks::new(1000 * MS, Duration::ZERO);
+        let mut asks = Asks::new(1000 * MS, None, Duration::ZERO);
         asks.due(Duration::ZERO);
         asks.due(200 * MS);
         assert_eq!(asks.answered(7), None);
-        let mut asks = Asks::new(1000 * MS, Duration::ZERO);
+        let mut asks = Asks::new(1000 * MS, None, Duration::ZERO);
         asks.due(Duration::ZERO);
         asks.due(200 * MS);
         assert_eq!(asks.answered(2), Some(200 * MS));

@@ -2,28 +2,34 @@
 
 use std::time::Duration;
 
-/// Doubling pauses, from 0.2 s to 30 s.
-pub(crate) struct Backoff(Duration);
+/// Doubling pauses.
+pub(crate) struct Backoff {
+    next: Duration,
+    shortest: Duration,
+    longest: Duration,
+}
 
 impl Backoff {
-    const FIRST: Duration = Duration::from_millis(200);
-    const LONGEST: Duration = Duration::from_secs(30);
-
+    /// For the plugin's own work: from 0.2 s to 30 s.
     pub(crate) fn new() -> Self {
-        Self(Self::FIRST)
+        Self::between(Duration::from_millis(200), Duration::from_secs(30))
+    }
+
+    pub(crate) fn between(shortest: Duration, longest: Duration) -> Self {
+        Self { next: shortest, shortest, longest }
     }
 
     /// The pause to make now; the next one is twice as long.
     pub(crate) fn pause(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 2).min(Self::LONGEST);
+        let pause = self.next;
+        self.next = (pause * 2).min(self.longest);
         pause
     }
 
     /// What ran for this long before it failed starts over with short pauses, if it was longer than any pause.
     pub(crate) fn ran_for(&mut self, ran: Duration) {
-        if ran > Self::LONGEST {
-            *self = Self::new();
+        if ran > self.longest {
+            self.next = self.shortest;
         }
     }
 }

@@ -13,7 +13,8 @@
 //!
 //! How it is made, from the outside in: [`main`] reads the flags and calls [`serve`]; `server` answers calls, `admit`
 //! decides who may make them by the `terms` seen; `session` is one manager's attendance with its `authority`, its
-//! `outbox` and the `registry` of services, each a `record` looked after by its `crew`.
+//! `outbox` and the `registry` of services, each a `record` looked after by its `crew`; its `will` says whom to tell when
+//! it broke.
 
 mod action;
 mod admit;
@@ -42,6 +43,7 @@ mod steer;
 mod terms;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod will;
 
 pub use output::Output;
 pub use plugin::{Declared, Failed, Lapsed, Plugin, Rejected};

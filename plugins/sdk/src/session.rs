@@ -1,7 +1,6 @@
 //! One manager's attendance, from `Opened` to its end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use om_api::clock::Clock;
@@ -14,6 +13,7 @@ use crate::outbox::Outbox;
 use crate::record::Record;
 use crate::registry::Registry;
 use crate::saves::{Answer, Saves};
+use crate::will::Will;
 
 pub(crate) struct Session {
     pub(crate) cluster: String,
@@ -26,7 +26,10 @@ pub(crate) struct Session {
     pub(crate) saves: Saves,
     /// Cancelled when every crew is gone, or did not go in time.
     pub(crate) stopped: CancellationToken,
-    releasing: AtomicBool,
+    /// Whom to tell if it breaks.
+    pub(crate) will: Option<Arc<Will>>,
+    /// Cancelled when the next session of the same store has opened, whose opening says all that the will would.
+    pub(crate) superseded: CancellationToken,
     feed: broadcast::Sender<Arc<str>>,
 }
 
@@ -35,6 +38,7 @@ pub(crate) struct Opener {
     pub(crate) cluster: String,
     pub(crate) manager: String,
     pub(crate) term: u64,
+    pub(crate) will: Option<Arc<Will>>,
 }
 
 impl Session {
@@ -44,7 +48,7 @@ impl Session {
         clock: Clock,
         feed: broadcast::Sender<Arc<str>>,
     ) -> Arc<Self> {
-        let Opener { cluster, manager, term } = opener;
+        let Opener { cluster, manager, term, will } = opener;
         Arc::new(Self {
             cluster,
             manager,
@@ -55,7 +59,8 @@ impl Session {
             services: Registry::default(),
             saves: Saves::default(),
             stopped: CancellationToken::new(),
-            releasing: AtomicBool::new(false),
+            will,
+            superseded: CancellationToken::new(),
             feed,
         })
     }
@@ -78,12 +83,11 @@ impl Session {
 
     /// Ends it, and says `released` once everything has stopped.
     pub(crate) fn release(&self, why: &str) {
-        self.releasing.store(true, Ordering::SeqCst);
-        self.authority.end(why);
+        self.authority.give_back(why);
     }
 
     /// Whether it ended by agreement.
     pub(crate) fn is_releasing(&self) -> bool {
-        self.releasing.load(Ordering::SeqCst)
+        self.authority.was_given_back()
     }
 }

@@ -69,7 +69,7 @@ impl Manager {
     /// # Errors
     /// What the plugin answers.
     pub async fn attend(&self, authority: Duration) -> Result<Attendance, Status> {
-        self.attend_as(authority, false).await
+        self.attend_with(self.open(authority)).await
     }
 
     /// Opens a session in which no ask is answered.
@@ -77,19 +77,32 @@ impl Manager {
     /// # Errors
     /// What the plugin answers.
     pub async fn attend_silently(&self, authority: Duration) -> Result<Attendance, Status> {
-        self.attend_as(authority, true).await
+        self.attend_as(self.open(authority), true).await
     }
 
-    async fn attend_as(&self, authority: Duration, silent: bool) -> Result<Attendance, Status> {
-        let (to_plugin, from_test) = mpsc::channel(64);
-        let authority_ms = u32::try_from(authority.as_millis()).unwrap_or(u32::MAX);
-        let open = Open {
+    /// Opens a session that answers asks and saves by itself, with an `open` of your own: see [`Self::open`].
+    ///
+    /// # Errors
+    /// What the plugin answers.
+    pub async fn attend_with(&self, open: Open) -> Result<Attendance, Status> {
+        self.attend_as(open, false).await
+    }
+
+    /// What opens a session, to be added to: how often to ask, a last will.
+    #[must_use]
+    pub fn open(&self, authority: Duration) -> Open {
+        Open {
             term: self.term,
             cluster: self.cluster.clone(),
             manager: format!("manager-{}", self.term),
-            authority_ms,
+            authority_ms: u32::try_from(authority.as_millis()).unwrap_or(u32::MAX),
             ..Default::default()
-        };
+        }
+    }
+
+    async fn attend_as(&self, open: Open, silent: bool) -> Result<Attendance, Status> {
+        let (to_plugin, from_test) = mpsc::channel(64);
+        let authority_ms = open.authority_ms;
         let open = AttendRequest { message: Some(attend_request::Message::Open(open)) };
         to_plugin.send(open).await.map_err(|_| Status::internal("the channel is open"))?;
         let outgoing = tokio_stream::wrappers::ReceiverStream::new(from_test);

@@ -99,7 +99,7 @@ impl World {
             Happens::Blind => self.see(Leadership::Unknown { why: "fog".to_owned() }),
             Happens::Resign => Input::Resign,
             Happens::Tick | Happens::WakeUp => Input::Tick,
-            Happens::MadeUp { term } => Input::Confirmed { term, asked_at: self.now },
+            Happens::MadeUp { term } => Input::Confirmed { term, asked_at: self.now, lasts: TTL },
             Happens::Answer { back, with } => {
                 let index = self.asked.len().checked_sub(back + 1)?;
                 let (term, asked_at) = self.asked[index];
@@ -110,7 +110,7 @@ impl World {
                     Answer::Refused => Some(OfficeError::Refused("damaged".to_owned())),
                 };
                 match (term, error) {
-                    (Some(term), None) => Input::Confirmed { term, asked_at },
+                    (Some(term), None) => Input::Confirmed { term, asked_at, lasts: TTL },
                     (Some(term), Some(error)) => Input::ConfirmFailed { term, asked_at, error },
                     (None, Some(error)) => Input::ClaimFailed { asked_at, error },
                     (None, None) => {
@@ -142,9 +142,8 @@ impl World {
                 Input::ClaimGranted { asked_at, .. } | Input::ClaimFailed { asked_at, .. } => {
                     term.is_none() && *asked_at == asked
                 }
-                Input::Confirmed { term: of, asked_at } | Input::ConfirmFailed { term: of, asked_at, .. } => {
-                    term == Some(*of) && *asked_at == asked
-                }
+                Input::Confirmed { term: of, asked_at, .. }
+                | Input::ConfirmFailed { term: of, asked_at, .. } => term == Some(*of) && *asked_at == asked,
                 _ => false,
             }
         });
@@ -215,7 +214,7 @@ impl World {
 
     /// A deadline comes from the answer just given, to the question under way, counted from its asking.
     fn rests_on_an_answer(&mut self, input: &Input, answered: Option<usize>, of: u64, deadline: Duration) {
-        let (Input::ClaimGranted { term, asked_at } | Input::Confirmed { term, asked_at }) = input else {
+        let (Input::ClaimGranted { term, asked_at } | Input::Confirmed { term, asked_at, .. }) = input else {
             panic!("{input:?} proves nothing");
         };
         assert_eq!(*term, of);

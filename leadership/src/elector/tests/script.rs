@@ -55,7 +55,12 @@ fn parse(input: &str) -> Input {
         ["claim-failed", "asked", at, ..] => {
             Input::ClaimFailed { asked_at: ms(at), error: error(&words[3..]) }
         }
-        ["confirmed", t, "asked", at] => Input::Confirmed { term: term(t), asked_at: ms(at) },
+        ["confirmed", t, "asked", at] => {
+            Input::Confirmed { term: term(t), asked_at: ms(at), lasts: ms("2000") }
+        }
+        ["confirmed", t, "asked", at, "for", lasts] => {
+            Input::Confirmed { term: term(t), asked_at: ms(at), lasts: ms(lasts) }
+        }
         ["confirm-failed", t, "asked", at, ..] => {
             Input::ConfirmFailed { term: term(t), asked_at: ms(at), error: error(&words[4..]) }
         }

@@ -1,0 +1,74 @@
+//! Real etcd clusters of this machine, for tests: started on addresses that nobody else has, ended with their owner.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "only tests call this, and a panic is their verdict"
+)]
+
+mod cluster;
+mod gate;
+mod member;
+
+pub use cluster::{Cluster, Setup};
+pub use gate::Gate;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// Whether etcd and etcdctl are installed.
+fn installed() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        // One wants it as an option, the other as a word.
+        [("etcd", "--version"), ("etcdctl", "version")].iter().all(|(program, version)| {
+            let mut command = Command::new(program);
+            command.arg(version).env("ETCDCTL_API", "3").stdout(Stdio::null()).stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        })
+    })
+}
+
+/// Whether a test that needs etcd can run. Where every part is required (`OM_REQUIRE_ALL=1`, as in CI), a missing etcd
+/// is a failure; elsewhere it is said loudly, past the test runner's capture, and the test returns.
+#[must_use]
+pub fn etcd_is_here() -> bool {
+    if installed() {
+        return true;
+    }
+    assert!(!every_part_is_required(), "etcd is missing, and OM_REQUIRE_ALL=1 wants every part");
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    // Not by a print macro: what those write is captured.
+    let _ = writeln!(std::io::stderr().lock(), "\nSKIPPED: {name} needs etcd");
+    false
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one switch of tests that need what a machine may lack")]
+fn every_part_is_required() -> bool {
+    std::env::var_os("OM_REQUIRE_ALL").is_some_and(|value| value == "1")
+}
+
+/// Looks every few milliseconds, for half a minute, until there is something to see.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..3000 {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("waited in vain until {what}");
+}
+
+/// The same, where looking waits for others.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..3000 {
+        if let Some(seen) = look().await {
+            return seen;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("waited in vain until {what}");
+}

@@ -1,0 +1,445 @@
+//! Requests and answers.
+
+use std::fmt;
+
+use etcd_client::{
+    Compare, CompareOp, DeleteOptions, GetOptions, GetResponse, PutOptions, TxnOp, TxnOpResponse,
+};
+
+/// Which cluster answered, and how far it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The cluster's identity. A cluster restored from a backup may have the same.
+    pub cluster: u64,
+    /// The member that answered.
+    pub member: u64,
+    /// The newest revision when it answered.
+    pub revision: i64,
+    /// The term of etcd's own leader; nothing to do with a term of ours.
+    pub raft_term: u64,
+}
+
+/// One key as etcd has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kv {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: Vec<u8>,
+    /// The revision that created it.
+    pub created: i64,
+    /// The revision of its last write.
+    pub modified: i64,
+    /// The lease that it lives under; 0: none.
+    pub lease: i64,
+}
+
+/// Which keys to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub(crate) key: String,
+    pub(crate) end: End,
+    pub(crate) limit: i64,
+    pub(crate) revision: i64,
+    keys_only: bool,
+    count_only: bool,
+    pub(crate) large: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    One,
+    Prefix,
+    Before(String),
+}
+
+impl Range {
+    fn new(key: impl Into<String>, end: End) -> Self {
+        Self {
+            key: key.into(),
+            end,
+            limit: 0,
+            revision: 0,
+            keys_only: false,
+            count_only: false,
+            large: false,
+        }
+    }
+
+    /// One key.
+    #[must_use]
+    pub fn key(key: impl Into<String>) -> Self {
+        Self::new(key, End::One)
+    }
+
+    /// All keys that begin with this.
+    #[must_use]
+    pub fn prefix(prefix: impl Into<String>) -> Self {
+        Self::new(prefix, End::Prefix)
+    }
+
+    /// All keys from `from` on that are before `end`.
+    #[must_use]
+    pub fn between(from: impl Into<String>, end: impl Into<String>) -> Self {
+        Self::new(from, End::Before(end.into()))
+    }
+
+    /// At most so many, in order of the keys.
+    #[must_use]
+    pub fn limit(self, limit: u32) -> Self {
+        Self { limit: limit.into(), ..self }
+    }
+
+    /// As they were at this revision: read from whichever member has it, also while etcd has no leader.
+    #[must_use]
+    pub fn at(self, revision: i64) -> Self {
+        Self { revision, ..self }
+    }
+
+    /// Without the values.
+    #[must_use]
+    pub fn keys_only(self) -> Self {
+        Self { keys_only: true, ..self }
+    }
+
+    /// Only how many there are.
+    #[must_use]
+    pub fn count_only(self) -> Self {
+        Self { count_only: true, ..self }
+    }
+
+    /// The answer may be megabytes: attempts get ten times as long.
+    #[must_use]
+    pub fn large(self) -> Self {
+        Self { large: true, ..self }
+    }
+
+    pub(crate) fn options(&self) -> GetOptions {
+        let options = GetOptions::new().with_limit(self.limit);
+        let options = match &self.end {
+            End::One => options,
+            End::Prefix => options.with_prefix(),
+            End::Before(end) => options.with_range(end.as_str()),
+        };
+        // What was at a revision never changes: any member that has it may say it.
+        let options = match self.revision {
+            0 => options,
+            revision => options.with_revision(revision).with_serializable(),
+        };
+        let options = if self.keys_only { options.with_keys_only() } else { options };
+        if self.count_only { options.with_count_only() } else { options }
+    }
+
+    fn delete_options(&self) -> DeleteOptions {
+        match &self.end {
+            End::One => DeleteOptions::new(),
+            End::Prefix => DeleteOptions::new().with_prefix(),
+            End::Before(end) => DeleteOptions::new().with_range(end.as_str()),
+        }
+    }
+
+    /// The same read as a transaction that goes through the log like a write, though it never writes.
+    pub(crate) fn by_proposal(&self) -> Txn {
+        Txn::new()
+            .when(Guard::Created { key: self.key.clone(), revision: -1 })
+            .then(Op::Delete(Self::key(self.key.clone())))
+            .otherwise(Op::Get(self.clone()))
+    }
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.end {
+            End::One => write!(f, "{}", self.key),
+            End::Prefix => write!(f, "{}*", self.key),
+            End::Before(end) => write!(f, "{}..{end}", self.key),
+        }
+    }
+}
+
+/// What a read found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Who answered.
+    pub header: Header,
+    /// The keys, in order.
+    pub kvs: Vec<Kv>,
+    /// How many there are in the range, whatever the limit.
+    pub count: u64,
+    /// Whether the limit cut some off.
+    pub more: bool,
+}
+
+impl Found {
+    /// The only key, where one was asked for.
+    #[must_use]
+    pub fn one(&self) -> Option<&Kv> {
+        self.kvs.first()
+    }
+}
+
+impl From<GetResponse> for Found {
+    fn from(mut response: GetResponse) -> Self {
+        Self {
+            header: response.header().into(),
+            count: u64::try_from(response.count()).unwrap_or(0),
+            more: response.more(),
+            kvs: response.take_kvs().into_iter().map(Kv::from).collect(),
+        }
+    }
+}
+
+impl From<etcd_client::KeyValue> for Kv {
+    fn from(kv: etcd_client::KeyValue) -> Self {
+        let (created, modified, lease) = (kv.create_revision(), kv.mod_revision(), kv.lease());
+        let (key, value) = kv.into_key_value();
+        let key = String::from_utf8(key)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        Self { key, value, created, modified, lease }
+    }
+}
+
+/// What must hold for a transaction's `then` to be done. A key that does not exist has revision 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Guard {
+    /// The key's last write was at this revision; 0: it does not exist.
+    Modified {
+        /// Which key.
+        key: String,
+        /// The revision.
+        revision: i64,
+    },
+    /// The key was created at this revision; 0: it does not exist.
+    Created {
+        /// Which key.
+        key: String,
+        /// The revision.
+        revision: i64,
+    },
+    /// The key exists.
+    Present {
+        /// Which key.
+        key: String,
+    },
+    /// The key has this value.
+    Value {
+        /// Which key.
+        key: String,
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// No key that begins with this was written after this revision.
+    Untouched {
+        /// The prefix.
+        prefix: String,
+        /// The revision.
+        since: i64,
+    },
+}
+
+impl Guard {
+    /// The key's last write was at this revision; 0: it does not exist.
+    #[must_use]
+    pub fn modified(key: impl Into<String>, revision: i64) -> Self {
+        Self::Modified { key: key.into(), revision }
+    }
+
+    /// The key does not exist.
+    #[must_use]
+    pub fn absent(key: impl Into<String>) -> Self {
+        Self::Created { key: key.into(), revision: 0 }
+    }
+
+    fn compare(&self) -> Compare {
+        match self {
+            Self::Modified { key, revision } => {
+                Compare::mod_revision(key.as_str(), CompareOp::Equal, *revision)
+            }
+            Self::Created { key, revision } => {
+                Compare::create_revision(key.as_str(), CompareOp::Equal, *revision)
+            }
+            Self::Present { key } => Compare::create_revision(key.as_str(), CompareOp::Greater, 0),
+            Self::Value { key, value } => Compare::value(key.as_str(), CompareOp::Equal, value.clone()),
+            Self::Untouched { prefix, since } => {
+                Compare::mod_revision(prefix.as_str(), CompareOp::Less, since.saturating_add(1)).with_prefix()
+            }
+        }
+    }
+}
+
+/// One step of a transaction. A transaction must not write a key twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Writes a key.
+    Put {
+        /// Which key.
+        key: String,
+        /// Its value.
+        value: Vec<u8>,
+        /// The lease that it lives under; 0: none.
+        lease: i64,
+    },
+    /// Reads.
+    Get(Range),
+    /// Deletes.
+    Delete(Range),
+}
+
+impl Op {
+    /// Writes a key, under no lease.
+    #[must_use]
+    pub fn put(key: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        Self::Put { key: key.into(), value: value.into(), lease: 0 }
+    }
+
+    /// Reads one key.
+    #[must_use]
+    pub fn get(key: impl Into<String>) -> Self {
+        Self::Get(Range::key(key))
+    }
+
+    fn request(&self) -> TxnOp {
+        match self {
+            Self::Put { key, value, lease } => {
+                TxnOp::put(key.as_str(), value.clone(), Some(PutOptions::new().with_lease(*lease)))
+            }
+            Self::Get(range) => TxnOp::get(range.key.as_str(), Some(range.options())),
+            Self::Delete(range) => TxnOp::delete(range.key.as_str(), Some(range.delete_options())),
+        }
+    }
+
+    fn weight(&self) -> usize {
+        match self {
+            Self::Put { key, value, .. } => key.len() + value.len(),
+            Self::Get(_) | Self::Delete(_) => 0,
+        }
+    }
+}
+
+/// If all guards hold, one list of steps, else the other; all at one revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Txn {
+    /// What must hold.
+    pub guards: Vec<Guard>,
+    /// Done if it holds.
+    pub then: Vec<Op>,
+    /// Done if it does not.
+    pub otherwise: Vec<Op>,
+}
+
+impl Txn {
+    /// Without guards and steps.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With one more guard.
+    #[must_use]
+    pub fn when(mut self, guard: Guard) -> Self {
+        self.guards.push(guard);
+        self
+    }
+
+    /// With one more step for when the guards hold.
+    #[must_use]
+    pub fn then(mut self, op: Op) -> Self {
+        self.then.push(op);
+        self
+    }
+
+    /// With one more step for when a guard does not hold.
+    #[must_use]
+    pub fn otherwise(mut self, op: Op) -> Self {
+        self.otherwise.push(op);
+        self
+    }
+
+    pub(crate) fn only_reads(&self) -> bool {
+        self.then.iter().chain(&self.otherwise).all(|op| matches!(op, Op::Get(_)))
+    }
+
+    /// About how many bytes are sent.
+    #[must_use]
+    pub fn weight(&self) -> u64 {
+        self.then.iter().chain(&self.otherwise).map(|op| op.weight() as u64).sum()
+    }
+}
+
+impl fmt::Display for Txn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = self.then.iter().chain(&self.otherwise).max_by_key(|op| !matches!(op, Op::Get(_)));
+        match first {
+            Some(Op::Put { key, .. }) => write!(f, "write {key}"),
+            Some(Op::Delete(range)) => write!(f, "delete {range}"),
+            Some(Op::Get(range)) => write!(f, "read {range}"),
+            None => write!(f, "do an empty transaction"),
+        }
+    }
+}
+
+impl From<&Txn> for etcd_client::Txn {
+    fn from(txn: &Txn) -> Self {
+        let requests = |ops: &[Op]| ops.iter().map(Op::request).collect::<Vec<_>>();
+        Self::new()
+            .when(txn.guards.iter().map(Guard::compare).collect::<Vec<_>>())
+            .and_then(requests(&txn.then))
+            .or_else(requests(&txn.otherwise))
+    }
+}
+
+/// What one step answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Written.
+    Put,
+    /// What was found.
+    Get(Found),
+    /// How many were deleted.
+    Delete(u64),
+}
+
+/// What a transaction answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TxnAnswer {
+    /// Who answered. After a write its revision is that of the write.
+    pub header: Header,
+    /// Whether the guards held, so that `then` was done.
+    pub succeeded: bool,
+    /// One for each step that was done.
+    pub answers: Vec<Answer>,
+}
+
+impl TxnAnswer {
+    /// What the read at this place among the steps found; nothing if that step was none.
+    #[must_use]
+    pub fn found(&self, place: usize) -> &[Kv] {
+        match self.answers.get(place) {
+            Some(Answer::Get(found)) => &found.kvs,
+            _ => &[],
+        }
+    }
+
+    pub(crate) fn into_found(self) -> Found {
+        let first = self.answers.into_iter().next();
+        let Some(Answer::Get(found)) = first else {
+            return Found { header: self.header, ..Found::default() };
+        };
+        // Answers within a transaction carry only the revision.
+        Found { header: self.header, ..found }
+    }
+}
+
+impl From<etcd_client::TxnResponse> for TxnAnswer {
+    fn from(response: etcd_client::TxnResponse) -> Self {
+        let answers = response.op_responses().into_iter().filter_map(|answer| match answer {
+            TxnOpResponse::Put(_) => Some(Answer::Put),
+            TxnOpResponse::Get(found) => Some(Answer::Get(found.into())),
+            TxnOpResponse::Delete(deleted) => {
+                Some(Answer::Delete(u64::try_from(deleted.deleted()).unwrap_or(0)))
+            }
+            TxnOpResponse::Txn(_) => None,
+        });
+        Self { header: response.header().into(), succeeded: response.succeeded(), answers: answers.collect() }
+    }
+}

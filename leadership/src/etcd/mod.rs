@@ -1,0 +1,176 @@
+//! The election through etcd: the leader is whoever holds the claim, and followers take over from one that is lost.
+//!
+//! The claim is a key in etcd; its mod-revision is the term. It lies under no lease: a lease runs out too slowly. Replicas
+//! hold lines to each other instead. The leader asks for promises many times a second ("take nothing over for so long from
+//! your receiving this"), and acts only as long as enough of the *electorate* have promised. The end of its line comes
+//! milliseconds after its death, silence tells of a freeze or a lost host. Then followers vote against it, which is to
+//! promise it nothing more, and one of those that have enough votes claims by one guarded transaction.
+//!
+//! What must hold:
+//!
+//! * Authority under an older term is over before anybody acts under a newer one: see [`Warrant::old_until`]. A wrong
+//!   guess about who is lost costs a change of leader and nothing else.
+//! * Where too few answer, the leader writes a heartbeat to etcd, guarded by its claim, and a takeover is refused by etcd
+//!   if that has moved. Where nobody else is left to vote, the old leader's lease, under which its record lies, is the
+//!   last resort.
+//! * While etcd does not answer, nobody can take over, and the leader goes on by promises alone, but no longer than the
+//!   time of the lease.
+//!
+//! Everything is decided purely (`seat`, with `voter`, `rule` and `candidacy`); one task, the `station`, does it. The way
+//! to the other replicas is a port, [`Network`].
+
+mod candidacy;
+mod election;
+mod io;
+mod line;
+mod lines;
+mod pace;
+mod register;
+mod rule;
+mod seat;
+mod sight;
+mod station;
+#[cfg(test)]
+mod tests;
+mod voter;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use om_etcd::Etcd;
+use om_etcd::layout::{Layout, ReplicaRecord};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+
+pub use election::{At, Election};
+pub use io::{Guard, Warrant};
+pub use line::{Answer, Incoming, Network, Outgoing, Request};
+
+use self::lines::Lines;
+use self::register::Register;
+use self::seat::{Seat, Settings};
+use self::station::{Command, Parts};
+use crate::{Clock, Detector, Leadership, OfficeError};
+
+/// What an [`EtcdDetector`] is made of.
+pub struct EtcdOptions {
+    /// The way to etcd.
+    pub etcd: Etcd,
+    /// The keys.
+    pub layout: Layout,
+    /// This replica.
+    pub replica: ReplicaRecord,
+    /// The time of its lease, and how long a leader goes on by promises alone while etcd does not answer.
+    pub lease_ttl: Duration,
+    /// The shortest renewal of the leader's authority. Longer ones follow from the delays that are seen.
+    pub floor: Duration,
+    /// The longest.
+    pub most: Duration,
+    /// The way to the other replicas.
+    pub network: Arc<dyn Network>,
+    /// For deadlines.
+    pub clock: Clock,
+}
+
+/// Says who leads by the election in etcd, and takes part in it. Beside a detector it is half of an office: it says by
+/// what right to claim, and confirms terms.
+pub struct EtcdDetector {
+    commands: mpsc::Sender<Command>,
+    said: watch::Receiver<Leadership>,
+    description: String,
+    clock: Clock,
+    _tasks: JoinSet<()>,
+}
+
+impl EtcdDetector {
+    /// Takes part from now on. To be called within a tokio runtime with time enabled.
+    #[must_use]
+    pub fn start(options: EtcdOptions) -> Self {
+        let EtcdOptions { etcd, layout, replica, lease_ttl, floor, most, network, clock } = options;
+        let description = format!("etcd {etcd}, {}", layout.election());
+        let settings = Settings { floor, most, hold: lease_ttl };
+        let ends = station::start(Parts {
+            seat: Seat::new(&replica.instance, &replica.name, settings),
+            lines: Lines::new(replica.instance.clone(), network),
+            register: Register::new(etcd, layout),
+            clock: Arc::clone(&clock),
+            replica,
+            lease_ttl,
+        });
+        Self { commands: ends.commands, said: ends.said, description, clock, _tasks: ends.tasks }
+    }
+
+    /// Takes a line that another replica opened to this one.
+    pub async fn take(&self, line: Incoming) {
+        // Nobody to take it: it is closed by being dropped.
+        let _ = self.commands.send(Command::Line(line)).await;
+    }
+
+    /// By what right to claim now; `None`: by none. Whoever gets a warrant says what became of it: [`Self::claimed`] or
+    /// [`Self::not_claimed`].
+    pub async fn warrant(&self) -> Option<Warrant> {
+        let (answer, warrant) = oneshot::channel();
+        self.commands.send(Command::Claiming(answer)).await.ok()?;
+        warrant.await.ok()?
+    }
+
+    /// The claim that was begun at `asked_at` was made. Gives until when the leaders before may still act, if nothing
+    /// proves that they have stopped; `None`: they have.
+    pub async fn claimed(&self, term: u64, asked_at: Duration) -> Option<Duration> {
+        let (answer, until) = oneshot::channel();
+        self.commands.send(Command::Claimed { term, asked_at, old_until: answer }).await.ok()?;
+        until.await.ok()?
+    }
+
+    /// The claim was not made, or it is not known whether it was.
+    pub async fn not_claimed(&self) {
+        // Nobody to be told is no error.
+        let _ = self.commands.send(Command::NotClaimed).await;
+    }
+
+    /// Asks for promises, and where they are too few writes a heartbeat: for how long from now nobody else acts.
+    ///
+    /// # Errors
+    /// [`OfficeError::Fenced`] for good, [`OfficeError::Unavailable`] for now.
+    pub async fn confirm(&self, term: u64) -> Result<Duration, OfficeError> {
+        let asked_at = (self.clock)();
+        let (answer, result) = oneshot::channel();
+        let gone = || OfficeError::Unavailable("the election has ended".to_owned());
+        self.commands.send(Command::Confirm { term, asked_at, answer }).await.map_err(|_| gone())?;
+        result.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Tells the others that the leader of `term` leads no more, though not everything done under it is known to have
+    /// stopped.
+    pub async fn farewell(&self, term: u64) {
+        let _ = self.commands.send(Command::Farewell { term }).await;
+    }
+
+    /// Does not run for the leadership before `pause` is over, or somebody else has led.
+    pub async fn stand_back(&self, pause: Duration) {
+        let (done, stood) = oneshot::channel();
+        let until = (self.clock)().saturating_add(pause);
+        if self.commands.send(Command::Resign { until, done }).await.is_ok() {
+            let _ = stood.await;
+        }
+    }
+}
+
+#[async_trait]
+impl Detector for EtcdDetector {
+    fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.said.clone()
+    }
+
+    fn describe(&self) -> String {
+        self.description.clone()
+    }
+
+    async fn resign(&self) {
+        self.stand_back(RESIGNED).await;
+    }
+}
+
+/// Who has resigned lets the others go first for so long.
+const RESIGNED: Duration = Duration::from_secs(5);

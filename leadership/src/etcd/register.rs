@@ -1,0 +1,171 @@
+//! What a replica reads and writes of the election in etcd.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use om_etcd::layout::{BeatRecord, ElectorateRecord, Layout, LeaderRecord, ReplicaRecord};
+use om_etcd::{Error, Etcd, Guard, Kv, Op, Range, Txn, Watching};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::election::{At, Election};
+use super::io::Outcome;
+
+/// How long one write or look may take before it is called unclear.
+const PATIENCE: Duration = Duration::from_millis(800);
+
+#[derive(Clone)]
+pub(super) struct Register {
+    pub(super) etcd: Etcd,
+    layout: Layout,
+}
+
+impl Register {
+    pub(super) fn new(etcd: Etcd, layout: Layout) -> Self {
+        Self { etcd, layout }
+    }
+
+    /// The election as it is now, and the revision of etcd at which it was read.
+    pub(super) async fn look(&self, patience: Duration) -> Result<(Election, i64), String> {
+        let found = self.etcd.range(&Range::prefix(self.layout.election()), patience).await;
+        let found = found.map_err(|error| error.to_string())?;
+        let mut election = Election::default();
+        for kv in &found.kvs {
+            self.take(&mut election, &kv.key, Some(kv))?;
+        }
+        Ok((election, found.header.revision))
+    }
+
+    /// What happens to the election after a revision.
+    pub(super) fn watch(&self, after: i64) -> Watching {
+        self.etcd.watch(self.layout.election(), after + 1)
+    }
+
+    /// Takes in what a key holds now; `None`: it is gone.
+    pub(super) fn take(&self, election: &mut Election, key: &str, kv: Option<&Kv>) -> Result<(), String> {
+        if key == self.layout.leader() {
+            election.leader = kv.map(read::<LeaderRecord>).transpose()?;
+        } else if key == self.layout.electorate() {
+            election.electorate = kv.map(read::<ElectorateRecord>).transpose()?;
+        } else if key == self.layout.beat() {
+            election.beat = kv.map(read::<BeatRecord>).transpose()?;
+        } else if let Some(instance) = key.strip_prefix(&self.layout.replicas()) {
+            match kv {
+                Some(kv) => {
+                    election.replicas.insert(instance.to_owned(), read::<ReplicaRecord>(kv)?.record);
+                }
+                None => drop(election.replicas.remove(instance)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Records the electorate under the claim of `term`, if its record still is the one of revision `electorate`. Gives the
+    /// revision of the new one, also if it was written by an earlier try.
+    pub(super) async fn record(
+        &self,
+        term: u64,
+        electorate: u64,
+        members: &BTreeSet<String>,
+        settles: Duration,
+    ) -> Outcome<u64> {
+        let key = self.layout.electorate();
+        let txn = self
+            .under(term)
+            .when(Guard::modified(&key, signed(electorate)))
+            .then(Op::put(&key, json(&electorate_record(members, settles))))
+            .otherwise(Op::get(&key));
+        let answer = match self.etcd.txn(&txn, PATIENCE).await {
+            Ok(answer) => answer,
+            Err(error) => return Outcome::Unclear(error.to_string()),
+        };
+        if answer.succeeded {
+            return Outcome::Done(answer.header.revision.unsigned_abs());
+        }
+        if let Some(why) = self.fenced(term, answer.found(0)) {
+            return Outcome::Fenced(why);
+        }
+        let written = answer.found(1).first().and_then(|kv| read::<ElectorateRecord>(kv).ok());
+        match written.filter(|at| at.record.members.iter().eq(members)) {
+            Some(at) => Outcome::Done(at.revision.unsigned_abs()),
+            None => Outcome::Unclear("the electorate is not as it was last seen".to_owned()),
+        }
+    }
+
+    /// Writes a heartbeat under the claim of `term`.
+    pub(super) async fn beat(&self, term: u64, authority: Duration) -> Outcome<()> {
+        let record = BeatRecord { term, authority_ms: millis(authority) };
+        let txn = self.under(term).then(Op::put(self.layout.beat(), json(&record)));
+        match self.etcd.txn(&txn, PATIENCE).await {
+            Ok(answer) if answer.succeeded => Outcome::Done(()),
+            Ok(answer) => self.fenced(term, answer.found(0)).map_or_else(unexplained, Outcome::Fenced),
+            Err(error) => Outcome::Unclear(error.to_string()),
+        }
+    }
+
+    /// Looks whether the claim of `term` still is the newest.
+    pub(super) async fn prove(&self, term: u64) -> Outcome<()> {
+        match self.etcd.range(&Range::key(self.layout.leader()), PATIENCE).await {
+            Ok(found) => self.fenced(term, &found.kvs).map_or(Outcome::Done(()), Outcome::Fenced),
+            Err(error) => Outcome::Unclear(error.to_string()),
+        }
+    }
+
+    /// Puts a replica's record under its lease.
+    pub(super) async fn enter(&self, replica: &ReplicaRecord, lease: i64) -> Result<(), Error> {
+        let value = json(replica);
+        let op = Op::Put { key: self.layout.replica(&replica.instance), value, lease };
+        self.etcd.txn(&Txn::new().then(op), PATIENCE).await.map(drop)
+    }
+
+    /// A transaction that is done only while the claim of `term` is the newest; else it tells the claim first.
+    fn under(&self, term: u64) -> Txn {
+        let leader = self.layout.leader();
+        Txn::new().when(Guard::modified(&leader, signed(term))).otherwise(Op::get(leader))
+    }
+
+    /// Why the claim of `term` is not the newest, if it is not.
+    fn fenced(&self, term: u64, leader: &[Kv]) -> Option<String> {
+        let Some(kv) = leader.first() else {
+            return Some(format!("{} is gone from etcd: was it wiped?", self.layout.leader()));
+        };
+        if kv.modified == signed(term) {
+            return None;
+        }
+        Some(match read::<LeaderRecord>(kv) {
+            Ok(at) if kv.modified > signed(term) => {
+                format!("{} claimed term {}", at.record.name, at.record.term(at.revision))
+            }
+            Ok(at) => format!("etcd went back to term {}, of {}", at.record.term(at.revision), at.record.name),
+            Err(why) => why,
+        })
+    }
+}
+
+fn unexplained() -> Outcome<()> {
+    Outcome::Unclear("etcd refused the heartbeat, yet the claim stands".to_owned())
+}
+
+/// An electorate's record.
+pub(super) fn electorate_record(members: &BTreeSet<String>, settles: Duration) -> ElectorateRecord {
+    ElectorateRecord { members: members.iter().cloned().collect(), settles_ms: millis(settles) }
+}
+
+/// Milliseconds, rounded up: what is promised in them is never shorter than what was meant.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
+fn signed(revision: u64) -> i64 {
+    i64::try_from(revision).unwrap_or(i64::MAX)
+}
+
+/// A record as etcd keeps it. These records are plain: they can always be written.
+pub(super) fn json(record: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(record).unwrap_or_default()
+}
+
+fn read<T: DeserializeOwned>(kv: &Kv) -> Result<At<T>, String> {
+    let record = serde_json::from_slice(&kv.value).map_err(|cause| format!("{} cannot be read: {cause}", kv.key))?;
+    Ok(At { revision: kv.modified, record })
+}
