@@ -99,8 +99,6 @@ impl Etcd {
         let what = format!("read {range}");
         self.attempts(&what, effort, async |client: Client, silences| {
             if silences > 0 && range.revision == 0 {
-                // A member whose leader went away while it asked it for the newest revision waits for an answer that
-                // does not come, and lets later readers wait with it (etcd 3.4). A proposal it sends anew.
                 let answer = txn(&client, &range.by_proposal()).await?;
                 return Ok(answer.into_found());
             }

@@ -59,7 +59,7 @@ impl Office for StoreOffice {
 fn judge(error: Error) -> OfficeError {
     match error {
         Error::Fenced { .. } | Error::Outrun { .. } => OfficeError::Fenced(error.to_string()),
-        Error::Corrupt { .. } | Error::NewerFormat { .. } => {
+        Error::Corrupt { .. } | Error::NewerFormat { .. } | Error::WentBack { .. } => {
             warn!(%error, "cannot lead: the state is not touched");
             OfficeError::Refused(error.to_string())
         }

@@ -225,7 +225,7 @@ impl Reign {
             );
             return;
         }
-        let released = self.0.realm.store.release(self.0.token.clone());
+        let released = self.0.realm.store.release(self.0.token.clone(), None);
         match tokio::time::timeout(RELEASE_PATIENCE, released).await {
             Ok(Ok(())) => info!(term = self.term(), "freed; the claim is released"),
             Ok(Err(error)) => info!(term = self.term(), %error, "freed"),
