@@ -52,6 +52,15 @@ impl Credentials {
         Ok(())
     }
 
+    /// Whether those who connect to `host` will take this certificate for it.
+    ///
+    /// # Errors
+    /// Whom it is for instead, or why no server can use it.
+    pub fn check_host(&self, host: &str) -> Result<(), CredentialsError> {
+        let ca = Pem::read("the CA certificate", &self.files.ca)?;
+        Identity::read(&self.files.cert, &self.files.key)?.check_host(&ca, host)
+    }
+
     /// The files.
     #[must_use]
     pub fn files(&self) -> &CredentialFiles {
