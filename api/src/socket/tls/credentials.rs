@@ -71,6 +71,10 @@ impl Pem {
         }
     }
 
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
         let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.bytes).collect();
         let certificates = read.map_err(|error| CredentialsError::unusable(&self.what, broken(&error)))?;

@@ -231,6 +231,7 @@ async fn a_renewed_certificate_is_served_and_shown_without_a_restart() {
     credentials.renew().unwrap();
     server.is_reached_by(by(&new.issue(&["client"]))).await;
     server.is_reached_by(own).await;
+    assert_eq!(credentials.ca_pem(), new.pem().into_bytes());
     let error = server.connect(by(&old.issue(&["client"]))).await.unwrap_err();
     assert_eq!(error.tls, Some(TlsProblem::NotTrusted), "{error}");
     assert_eq!(ask(standing).await.code(), Code::Unimplemented, "what stands is left alone");
