@@ -228,6 +228,13 @@ pub enum Guard {
         /// Which key.
         key: String,
     },
+    /// The key's last write was at this revision or later.
+    Since {
+        /// Which key.
+        key: String,
+        /// The revision.
+        revision: i64,
+    },
     /// The key has this value.
     Value {
         /// Which key.
@@ -266,6 +273,9 @@ impl Guard {
                 Compare::create_revision(key.as_str(), CompareOp::Equal, *revision)
             }
             Self::Present { key } => Compare::create_revision(key.as_str(), CompareOp::Greater, 0),
+            Self::Since { key, revision } => {
+                Compare::mod_revision(key.as_str(), CompareOp::Greater, revision.saturating_sub(1))
+            }
             Self::Value { key, value } => Compare::value(key.as_str(), CompareOp::Equal, value.clone()),
             Self::Untouched { prefix, since } => {
                 Compare::mod_revision(prefix.as_str(), CompareOp::Less, since.saturating_add(1)).with_prefix()
