@@ -9,6 +9,8 @@
     reason = "only tests call this, and a panic is their verdict"
 )]
 
+#[cfg(test)]
+pub(crate) mod ledger;
 mod power;
 pub mod suite;
 mod twisted;
