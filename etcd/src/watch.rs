@@ -20,7 +20,7 @@ use crate::error::{Error, Failure, Result};
 use crate::etcd::{Etcd, LARGEST_ANSWER, unconnected};
 use crate::judge::{Kind, Verdict, judge};
 use crate::pin::Pin;
-use crate::txn::{Header, Kv, Range};
+use crate::range::{Header, Kv, Range};
 
 /// How long to ask whether an etcd that seems to have gone back has.
 const CHECK: Duration = Duration::from_secs(5);
