@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use om_api::v1::attend_request::Open;
 
-use crate::support::{Host, LONG, SHORT, Works, fenced, until};
+use crate::support::{Host, LONG, OneThread, SHORT, fenced, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_steered_before_the_first_renewal() {
@@ -54,10 +54,14 @@ async fn renewals_keep_it_going_past_many_deadlines() {
     host.journal.handle("a").permit().expect("still");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+#[tokio::test(flavor = "multi_thread")]
 async fn work_that_fills_all_threads_of_its_own_does_not_cost_the_authority() {
-    let works = Works::start();
-    let host = Host::start_apart(works.handle());
+    let (front, works) = (OneThread::start(), OneThread::start());
+    let host = {
+        let front = front.handle();
+        let _entered = front.enter();
+        Host::start_apart(works.handle())
+    };
     let manager = host.manager("x", 1).await;
     let session = manager.attend(Duration::from_secs(3)).await.expect("opened");
     manager.commit("probe", "a", r#"{"mode": "block"}"#, 1, b"").await.expect("accepted");

@@ -42,9 +42,9 @@ impl Drop for Unblock {
 }
 
 /// A runtime with one thread, which may be blocked when it ends.
-pub(crate) struct Works(Option<Runtime>);
+pub(crate) struct OneThread(Option<Runtime>);
 
-impl Works {
+impl OneThread {
     pub(crate) fn start() -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         Self(Some(builder.worker_threads(1).enable_all().build().expect("a runtime")))
@@ -55,7 +55,7 @@ impl Works {
     }
 }
 
-impl Drop for Works {
+impl Drop for OneThread {
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
             runtime.shutdown_background();
