@@ -50,7 +50,7 @@ pub enum Event {
 pub struct Batch {
     /// Who sent it, and how far it was.
     pub header: Header,
-    /// Empty: nothing happened up to the header's revision.
+    /// Empty: nothing happened up to the header's revision; so etcd says again and again while nothing happens.
     pub events: Vec<Event>,
 }
 
@@ -243,9 +243,15 @@ impl Watch {
         let progress = events.is_empty() && !response.created() && response.watch_id() >= 0;
         let reached = if progress { header.revision } else { events.last().map_or(0, Event::revision) };
         self.next = self.next.max(reached + 1);
-        if events.is_empty() && !progress {
+        if events.is_empty() && response.created() {
             return None;
         }
+        // A sign of life says no more than was known.
+        let header = if events.is_empty() && !progress {
+            Header { revision: self.next - 1, ..header }
+        } else {
+            header
+        };
         let unheard = self.sender.send(Ok(Batch { header, events })).await.is_err();
         unheard.then_some(Ended::Unheard)
     }
