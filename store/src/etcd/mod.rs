@@ -22,7 +22,10 @@
 //!
 //! **Why a journal and not a key for each service.** A change of several keys, its precondition and the order of changes
 //! have to be kept, and a watch must find every change again in order: a journal entry is all of that in one put, and a
-//! load reads one range. With a key for each, a watch over a compaction of etcd would lose changes.
+//! load reads one range. With a key for each, a watch over a compaction of etcd would lose changes. It costs little:
+//! measured beside each other (values of 1.15 kB, three members), one write takes 1.35 ms against 1.27 ms for a fenced
+//! put of one key; 5000 that wait together take 0.3 s against 1.9 s, for a hundred share a transaction; a load of 5500
+//! takes 39 ms against 24 ms for a bare read of as many keys, and 11 ms from a base.
 //!
 //! etcd itself keeps every version of every key until it is compacted: run it with `--auto-compaction-retention`, for
 //! the other users of a shared etcd would not want it compacted from here.
