@@ -29,9 +29,9 @@ pub(crate) struct Global {
     /// The manager's name: its socket in the plugins directory [default: service] [env: OM_NAME]
     #[arg(long = "name", value_name = "MANAGER", global = true, id = "manager", conflicts_with = "endpoint")]
     pub(crate) name: Option<String>,
-    /// The manager's endpoint: unix:///path or tcp://host:port [env: OM_ENDPOINT]
-    #[arg(long, value_name = "URL", global = true)]
-    pub(crate) endpoint: Option<String>,
+    /// A manager's endpoint: unix:///path or tcp://host:port; of several, whichever answers [env: OM_ENDPOINT]
+    #[arg(long, value_name = "URL", global = true, value_delimiter = ',')]
+    pub(crate) endpoint: Vec<String>,
     /// How to print [default: table] [env: OM_OUTPUT]
     #[arg(short, long, value_name = "FORMAT", global = true)]
     pub(crate) output: Option<Format>,
@@ -44,6 +44,18 @@ pub(crate) struct Global {
     /// Where the sockets are [env: OM_PLUGINS_DIR]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) plugins_dir: Option<PathBuf>,
+    /// The CA that signed the managers' certificates, PEM: TCP is spoken by TLS [env: OM_TLS_CA]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Your certificate, PEM [env: OM_TLS_CERT]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key, PEM [env: OM_TLS_KEY]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Talk to other hosts in the clear [env: OM_INSECURE]
+    #[arg(long, global = true)]
+    pub(crate) insecure: bool,
     /// A TOML file with defaults for these options [env: OM_CONFIG]
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) config: Option<PathBuf>,
@@ -105,6 +117,12 @@ pub(crate) enum Command {
         /// Only of this service
         #[arg(value_name = "NAME")]
         service: Option<String>,
+    },
+    /// Hand the leadership over to another replica, in order, and print who leads then
+    Handover {
+        /// The replica that is to lead [default: any other]
+        #[arg(value_name = "TO")]
+        to: Option<String>,
     },
     /// Save, show and restore the whole declared state
     #[command(subcommand)]

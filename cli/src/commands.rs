@@ -2,6 +2,7 @@
 
 mod commit;
 mod follow;
+mod handover;
 mod inspect;
 mod manager;
 mod remove;
@@ -15,8 +16,7 @@ use clap::CommandFactory as _;
 
 use crate::args::{self, Cli, Command};
 use crate::config::Settings;
-use crate::connect::Client;
-use crate::deadline::Deadline;
+use crate::connect::{Client, Deadline};
 use crate::failure::Result;
 use crate::output::{self, Out};
 
@@ -55,7 +55,7 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<()> {
         _ => {}
     }
     let on_wait = if out.is_for_people() { waiting } else { |_: &str| () };
-    let client = Client::new(&settings, settings.target.clone()?, on_wait);
+    let client = Client::new(&settings, on_wait)?;
     let context = Context { settings, out, client };
     match command {
         Command::Commit(args) => commit::run(context, args).await,
@@ -70,6 +70,7 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<()> {
         Command::Plugins => manager::plugins(context).await,
         Command::Status => manager::status(context).await,
         Command::History { service } => manager::history(context, service).await,
+        Command::Handover { to } => handover::run(context, to).await,
         Command::Snapshot(args::Snapshot::Save { file }) => snapshot::save(context, &file).await,
         Command::Snapshot(args::Snapshot::Restore { file, replace }) => {
             snapshot::restore(context, &file, replace).await

@@ -2,17 +2,19 @@
 //!
 //! The one place of the client that reads the environment.
 
+mod security;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use om_api::places;
-use om_api::socket::Address;
+use om_api::socket::{Address, Security};
 use serde::Deserialize;
 
 use crate::args::{Format, Global};
-use crate::deadline::parse_timeout;
 use crate::failure::{Failure, Result};
+use crate::timeout::parse_timeout;
 
 /// The manager that is asked when nobody says which.
 pub(crate) const DEFAULT_NAME: &str = "service";
@@ -23,6 +25,8 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Settings {
     /// Whom to ask, or why that cannot be told: some commands ask nobody.
     pub(crate) target: Result<Target>,
+    /// How TCP is spoken, or why that cannot be told.
+    pub(crate) security: Result<Security>,
     /// How to print; `None`: nobody said.
     pub(crate) output: Option<Format>,
     /// For everything that ends by itself.
@@ -36,8 +40,8 @@ pub(crate) struct Settings {
 /// Whom to ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Given as a URL.
-    Endpoint(Address),
+    /// Given as URLs, at least one.
+    Endpoints(Vec<Address>),
     /// A socket in a directory.
     Named {
         /// The manager's name.
@@ -47,20 +51,58 @@ pub(crate) enum Target {
     },
 }
 
+impl Target {
+    /// Where to ask, in order.
+    pub(crate) fn endpoints(&self) -> Vec<Address> {
+        match self {
+            Self::Endpoints(addresses) => addresses.clone(),
+            Self::Named { name, directory } => vec![Address::Unix(places::socket(directory, name))],
+        }
+    }
+}
+
 /// What a file may say.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct File {
     name: Option<String>,
-    endpoint: Option<String>,
+    endpoint: Option<OneOrMore>,
     output: Option<Format>,
     timeout: Option<String>,
     #[serde(alias = "no_redirect")]
     no_redirect: Option<bool>,
     #[serde(alias = "plugins_dir")]
     plugins_dir: Option<PathBuf>,
+    #[serde(alias = "tls_ca")]
+    tls_ca: Option<PathBuf>,
+    #[serde(alias = "tls_cert")]
+    tls_cert: Option<PathBuf>,
+    #[serde(alias = "tls_key")]
+    tls_key: Option<PathBuf>,
+    insecure: Option<bool>,
     #[serde(flatten)]
     unknown: BTreeMap<String, toml::Value>,
+}
+
+/// A text, with commas or not, or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+fn split(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+impl From<OneOrMore> for Vec<String> {
+    fn from(given: OneOrMore) -> Self {
+        match given {
+            OneOrMore::One(text) => split(&text),
+            OneOrMore::More(texts) => texts,
+        }
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place of the client that reads the environment")]
@@ -108,37 +150,61 @@ pub(crate) fn resolve(flags: &Global) -> Result<Settings> {
         || variable("OM_NO_REDIRECT").map(|text| text != "0" && text != "false").or(file.no_redirect)
             == Some(true);
 
-    let target = target(flags, file.name, file.endpoint, file.plugins_dir);
-    Ok(Settings { target, output, timeout, timeout_given: flags.timeout.is_some(), redirect: !no_redirect })
+    let in_file = security::Said {
+        ca: file.tls_ca,
+        cert: file.tls_cert,
+        key: file.tls_key,
+        insecure: file.insecure == Some(true),
+    };
+    let security = security::resolve([security::Said::by_flags(flags), security_of_environment(), in_file]);
+    let target = target(flags, file.name, file.endpoint.map(Vec::from), file.plugins_dir);
+    let timeout_given = flags.timeout.is_some();
+    Ok(Settings { target, security, output, timeout, timeout_given, redirect: !no_redirect })
+}
+
+fn security_of_environment() -> security::Said {
+    let file = |name| variable(name).map(PathBuf::from);
+    security::Said {
+        ca: file("OM_TLS_CA"),
+        cert: file("OM_TLS_CERT"),
+        key: file("OM_TLS_KEY"),
+        insecure: variable("OM_INSECURE").is_some_and(|text| text != "0" && text != "false"),
+    }
 }
 
 /// Name and endpoint are one question: whichever stands at the stronger place answers it.
 fn target(
     flags: &Global,
     file_name: Option<String>,
-    file_endpoint: Option<String>,
+    file_endpoint: Option<Vec<String>>,
     file_directory: Option<PathBuf>,
 ) -> Result<Target> {
-    let at = |name: Option<String>, endpoint: Option<String>| match (endpoint, name) {
-        (Some(url), _) => Some(Whom::Endpoint(url)),
+    let at = |name: Option<String>, endpoints: Option<Vec<String>>| match (endpoints, name) {
+        (Some(urls), _) => Some(Whom::Endpoints(urls)),
         (None, Some(name)) => Some(Whom::Name(name)),
         (None, None) => None,
     };
-    if flags.name.is_some() && flags.endpoint.is_some() {
+    let given = Some(flags.endpoint.clone()).filter(|given| !given.is_empty());
+    if flags.name.is_some() && given.is_some() {
         return Err(
             Failure::usage("--name and --endpoint are both given").hint("one of them names the manager")
         );
     }
     // Whoever gives a directory wants a socket in it.
-    let elsewhere = |endpoint: Option<String>| endpoint.filter(|_| flags.plugins_dir.is_none());
-    let whom = at(flags.name.clone(), flags.endpoint.clone())
-        .or_else(|| at(variable("OM_NAME"), elsewhere(variable("OM_ENDPOINT"))))
+    let elsewhere = |endpoints: Option<Vec<String>>| endpoints.filter(|_| flags.plugins_dir.is_none());
+    let in_environment = variable("OM_ENDPOINT").map(|text| split(&text));
+    let whom = at(flags.name.clone(), given)
+        .or_else(|| at(variable("OM_NAME"), elsewhere(in_environment)))
         .or_else(|| at(file_name, elsewhere(file_endpoint)))
         .unwrap_or_else(|| Whom::Name(DEFAULT_NAME.to_owned()));
     match whom {
-        Whom::Endpoint(url) => {
-            let address = url.parse::<Address>().map_err(|cause| Failure::usage(cause.to_string()))?;
-            Ok(Target::Endpoint(address))
+        Whom::Endpoints(urls) => {
+            let addresses = urls.iter().map(|url| url.parse::<Address>()).collect::<Result<Vec<_>, _>>();
+            let addresses = addresses.map_err(|cause| Failure::usage(cause.to_string()))?;
+            if addresses.is_empty() {
+                return Err(Failure::usage("no endpoint is given").hint("unix:///path or tcp://host:port"));
+            }
+            Ok(Target::Endpoints(addresses))
         }
         Whom::Name(name) => {
             om_api::names::check_socket(&name).map_err(Failure::usage)?;
@@ -154,7 +220,7 @@ fn target(
 }
 
 enum Whom {
-    Endpoint(String),
+    Endpoints(Vec<String>),
     Name(String),
 }
 
@@ -168,7 +234,9 @@ fn read(path: &Path, strict: bool) -> Result<File> {
     })?;
     match file.unknown.keys().next() {
         Some(key) if strict => Err(Failure::usage(format!("{shown}: unknown key {key:?}"))
-            .hint("it may have: name, endpoint, output, timeout, no-redirect, plugins-dir")),
+            .hint(
+                "it may have: name, endpoint, output, timeout, no-redirect, plugins-dir, tls-ca, tls-cert, tls-key, insecure",
+            )),
         _ => Ok(file),
     }
 }

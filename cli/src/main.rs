@@ -4,11 +4,11 @@ mod args;
 mod commands;
 mod config;
 mod connect;
-mod deadline;
 mod document;
 mod failure;
 mod output;
 mod refused;
+mod timeout;
 
 use std::process::ExitCode;
 

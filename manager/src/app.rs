@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use om_api::clock;
-use om_api::socket::{self, BoundSocket, SocketOptions};
+use om_api::socket::{self, BoundSocket, Credentials, SocketOptions};
 use om_leadership::{Campaign, Detector, FileDetector, FileOptions, Solo};
 use om_plugin_process::{ProcessOptions, ProcessPlugin};
 use om_proxy::discovery::{Registry, RegistryOptions};
@@ -18,12 +18,12 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::{Config, Listen, Mode};
+use crate::config::{Config, Listen, Mode, Network};
 use crate::office::StoreOffice;
 use crate::reign::Realm;
 use crate::replica::Replica;
 use crate::serve::serve;
-use crate::succession;
+use crate::{renewal, succession};
 
 /// How long the reign may take to end.
 const END_PATIENCE: Duration = Duration::from_secs(4);
@@ -52,9 +52,9 @@ impl App {
         for listen in &config.listen {
             match listen {
                 Listen::Unix(path) => sockets.push(socket::bind(path, &options)?),
-                Listen::Tcp(address) => {
-                    let bound = TcpListener::bind(address).await;
-                    ports.push(bound.with_context(|| format!("cannot listen at tcp://{address}"))?);
+                Listen::Tcp { host, port } => {
+                    let bound = TcpListener::bind((host.as_str(), *port)).await;
+                    ports.push(bound.with_context(|| format!("cannot listen at tcp://{host}:{port}"))?);
                 }
             }
         }
@@ -113,6 +113,9 @@ impl App {
         let mut tasks = JoinSet::new();
         let abdicate = CancellationToken::new();
         tasks.spawn(succession::look_at_head(store, campaign.standing(), head_now));
+        if let Network::Tls(credentials) = &config.network {
+            tasks.spawn(renewal::renew(credentials.clone()));
+        }
         let mut ruling = JoinSet::new();
         ruling.spawn(succession::succeed(realm, office, campaign.standing(), reign_now, abdicate.clone()));
         let unplug = CancellationToken::new();
@@ -120,7 +123,8 @@ impl App {
 
         let close = CancellationToken::new();
         let drain = Drain::new();
-        let mut servers = serve(&replica, sockets, ports, &drain, &close);
+        let tls = config.network.credentials().map(Credentials::server);
+        let mut servers = serve(&replica, sockets, ports, tls.as_ref(), &drain, &close);
         info!(endpoint = %replica.endpoint, "listening");
         notify_supervisor(&[sd_notify::NotifyState::Ready]);
 

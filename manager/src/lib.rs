@@ -15,6 +15,7 @@ mod office;
 mod outlet;
 mod records;
 mod reign;
+mod renewal;
 mod replica;
 mod serve;
 mod succession;

@@ -3,9 +3,12 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use om_api::socket::{self, BoundSocket};
+use om_api::clock::since_boot;
+use om_api::socket::{self, BoundSocket, KnownCallers, ServerTls, TcpIncoming};
 use om_api::v1::manager_server::ManagerServer;
 use om_api::v1::service_plugin_server::ServicePluginServer;
 use om_proxy::drain::Drain;
@@ -13,40 +16,64 @@ use om_proxy::passthrough::PassThroughLayer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Server;
 use tonic::transport::server::Router;
 use tonic_health::server::HealthReporter;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::front::{Front, ManagerRouter};
 use crate::reign::Reign;
 use crate::replica::Replica;
 
-/// Serves both interfaces, health and reflection at every address.
+/// A host that is gone says nothing. So often it is asked for a sign of life, and so long it may take to give one.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+/// How often a failed handshake is worth a warning.
+const WARNING: Duration = Duration::from_secs(1);
+
+/// Serves both interfaces, health and reflection at every address: TCP by TLS, if there are certificates for it.
 pub(crate) fn serve(
     replica: &Replica,
     sockets: Vec<BoundSocket>,
     ports: Vec<TcpListener>,
+    tls: Option<&ServerTls>,
     drain: &Drain,
     close: &CancellationToken,
 ) -> JoinSet<Result<(), tonic::transport::Error>> {
     let mut servers = JoinSet::new();
     for socket in sockets {
-        servers.spawn(one_server(replica.clone(), socket, drain.clone(), close.clone()));
+        let server = socket::server();
+        servers.spawn(one_server(server, replica.clone(), socket, drain.clone(), close.clone()));
     }
     for port in ports {
-        servers.spawn(one_server(
-            replica.clone(),
-            TcpListenerStream::new(port),
-            drain.clone(),
-            close.clone(),
-        ));
+        let incoming = TcpIncoming::new(port, tls.cloned(), say_who_fails());
+        let server = socket::server()
+            .http2_keepalive_interval(Some(SIGN_OF_LIFE))
+            .http2_keepalive_timeout(Some(SIGN_OF_LIFE));
+        servers.spawn(one_server(server, replica.clone(), incoming, drain.clone(), close.clone()));
     }
     servers
 }
 
+/// Says which connections failed, and why, but not a thousand times. Who only looks whether the port is open is no news.
+fn say_who_fails() -> impl Fn(SocketAddr, &io::Error) + Send + Sync + 'static {
+    let last = Mutex::new(None);
+    move |remote, error| {
+        let now = since_boot();
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = error.kind() != io::ErrorKind::ConnectionAborted
+            && last.is_none_or(|last| now.saturating_sub(last) >= WARNING);
+        if is_news {
+            *last = Some(now);
+            warn!(%remote, %error, "a TLS connection failed");
+        } else {
+            debug!(%remote, %error, "a TLS connection failed");
+        }
+    }
+}
+
 fn one_server<I, C>(
+    server: Server,
     replica: Replica,
     incoming: I,
     drain: Drain,
@@ -73,7 +100,7 @@ where
         let (reporter, health) = tonic_health::server::health_reporter();
         let told = tell_health(reporter, replica.reign.clone());
         let pass_through = PassThroughLayer::new(Arc::new(ManagerRouter(replica)));
-        let mut server = socket::server().layer(drain.layer()).layer(pass_through);
+        let mut server = server.layer(KnownCallers).layer(drain.layer()).layer(pass_through);
         let router = server.add_service(health).add_service(plugin).add_service(manager);
         let router = reflection().into_iter().fold(router, Router::add_service);
         tokio::select! {

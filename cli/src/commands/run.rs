@@ -6,8 +6,7 @@ use tonic::Streaming;
 
 use super::Context;
 use crate::args::Run;
-use crate::connect::{Limit, manager, request_id, services};
-use crate::deadline::human;
+use crate::connect::{Limit, human, manager, request_id, services};
 use crate::failure::{Exit, Failure, Result};
 use crate::output::shapes::OperationRow;
 use crate::output::table::{Table, painted};

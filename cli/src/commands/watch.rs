@@ -13,8 +13,7 @@ use tonic::{Status, Streaming};
 
 use super::Context;
 use crate::args::Watch;
-use crate::connect::{Limit, is_transport, services};
-use crate::deadline::Deadline;
+use crate::connect::{Deadline, Limit, is_transport, services};
 use crate::failure::{Exit, Failure, Result};
 use crate::output::shapes::EventLine;
 use crate::output::table::painted;

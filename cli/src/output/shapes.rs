@@ -219,6 +219,15 @@ pub(crate) struct Leader {
     pub(crate) endpoint: String,
 }
 
+/// `om handover`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Handover {
+    /// Who leads now.
+    pub(crate) leader: Leader,
+    /// Its term.
+    pub(crate) term: u64,
+}
+
 /// A plugin in `om status`.
 #[derive(Debug, Serialize)]
 pub(crate) struct StatusPlugin {

@@ -3,13 +3,16 @@
 
 mod commit;
 mod documents;
+mod handover;
 mod inspect;
 mod leader;
 mod manager;
 mod remove;
 mod run;
+mod several;
 mod snapshot;
 mod support;
 mod terminal;
+mod tls;
 mod usage;
 mod watch;

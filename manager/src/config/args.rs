@@ -69,12 +69,24 @@ pub struct Common {
     /// Where the state is kept; shared by all replicas [default: see the documentation]
     #[arg(long, value_name = "DIR", env = "OM_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
-    /// The URL that followers name when this replica leads [default: its socket]
+    /// The URL that followers name when this replica leads [default: its TCP address, else its socket]
     #[arg(long, value_name = "URL", env = "OM_ADVERTISE")]
     pub advertise: Option<String>,
-    /// One more address to serve at: unix:///PATH, or tcp://127.0.0.1:PORT; repeatable
+    /// One more address to serve at: unix:///PATH or tcp://HOST:PORT; repeatable
     #[arg(long, value_name = "URL", env = "OM_LISTEN", value_delimiter = ',')]
     pub listen: Vec<String>,
+    /// This replica's certificate, PEM: to serve TCP by TLS, and to show to other replicas
+    #[arg(long, value_name = "FILE", env = "OM_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, PEM
+    #[arg(long, value_name = "FILE", env = "OM_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+    /// The CA that signed the certificates of replicas and clients, PEM
+    #[arg(long, value_name = "FILE", env = "OM_TLS_CA")]
+    pub tls_ca: Option<PathBuf>,
+    /// Serve other hosts, and talk to them, in the clear: whoever reaches the port may do everything
+    #[arg(long, env = "OM_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub insecure: bool,
     /// How long a plugin may act without hearing that its leader still leads [default: 2s]
     #[arg(long, value_name = "TIME", env = "OM_AUTHORITY")]
     pub authority: Option<String>,

@@ -4,10 +4,12 @@
 
 mod args;
 mod file;
+mod network;
 mod resolve;
 
 pub use args::{Args, Command};
-pub use resolve::{Config, Listen, Mode, resolve};
+pub use network::{Listen, Network};
+pub use resolve::{Config, Mode, resolve};
 
 use std::time::Duration;
 

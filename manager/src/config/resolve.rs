@@ -13,6 +13,7 @@ use om_plugin_sdk::log::{Format, Level};
 
 use super::args::{Common, Dev, Os};
 use super::file::File;
+use super::network::{self, Listen, Network};
 use super::{Command, duration};
 
 const DEFAULT_AUTHORITY: Duration = Duration::from_secs(2);
@@ -46,15 +47,6 @@ impl Mode {
     }
 }
 
-/// One more address to serve at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Listen {
-    /// A unix socket.
-    Unix(PathBuf),
-    /// A TCP port of the loopback.
-    Tcp(std::net::SocketAddr),
-}
-
 /// Everything that a manager is told.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -72,6 +64,8 @@ pub struct Config {
     pub advertise: String,
     /// More addresses to serve at.
     pub listen: Vec<Listen>,
+    /// How TCP is served and spoken.
+    pub network: Network,
     /// How long leadership lasts without news.
     pub timing: Timing,
     /// Rights of the socket.
@@ -194,11 +188,21 @@ fn rest(
     let set = common.state_dir.is_some() || file.state_dir.is_some();
     let default = if set { PathBuf::new() } else { places::state_dir(&env)? };
     let state_dir = absolute(sources.pick("state_dir", common.state_dir, file.state_dir, default))?;
-    let own = format!("unix://{}", places::socket(&plugins_dir, &name).display());
-    let advertise = sources.pick("advertise", common.advertise, file.advertise, own);
-    let _: Address = advertise.parse().map_err(|why| format!("--advertise: {why}"))?;
+    let security = network::Flags {
+        cert: sources.pick_some("tls_cert", common.tls_cert, file.tls_cert),
+        key: sources.pick_some("tls_key", common.tls_key, file.tls_key),
+        ca: sources.pick_some("tls_ca", common.tls_ca, file.tls_ca),
+        insecure: sources.pick("insecure", common.insecure.then_some(true), file.insecure, false),
+    };
     let listen = sources.pick("listen", many(common.listen), file.listen, Vec::new());
-    let listen = listen.iter().map(|url| listening(url)).collect::<Result<Vec<_>, _>>()?;
+    let listen = listen.iter().map(|url| network::listening(url)).collect::<Result<Vec<_>, _>>()?;
+    let network = security.resolve(&listen)?;
+    let set = common.advertise.is_some() || file.advertise.is_some();
+    let own = || format!("unix://{}", places::socket(&plugins_dir, &name).display());
+    let default = if set { String::new() } else { network::advertised(&listen)?.unwrap_or_else(own) };
+    let advertise = sources.pick("advertise", common.advertise, file.advertise, default);
+    let address: Address = advertise.parse().map_err(|why| format!("--advertise: {why}"))?;
+    network.can_be_named(&address)?;
     let authority = sources.pick("authority", common.authority, file.authority, shown(DEFAULT_AUTHORITY));
     let authority = duration(&authority).map_err(|why| format!("--authority: {why}"))?;
     let timing = Timing::from_ttl(authority).map_err(|why| format!("--authority: {why}"))?;
@@ -222,6 +226,7 @@ fn rest(
         state_dir,
         advertise,
         listen,
+        network,
         timing,
         socket_mode,
         socket_group,
@@ -238,18 +243,4 @@ fn absolute(path: PathBuf) -> Result<PathBuf, String> {
 
 fn shown(duration: Duration) -> String {
     format!("{duration:?}")
-}
-
-fn listening(url: &str) -> Result<Listen, String> {
-    match url.parse::<Address>().map_err(|why| format!("--listen: {why}"))? {
-        Address::Unix(path) => Ok(Listen::Unix(path)),
-        Address::Tcp { host, port } => {
-            let host = if host == "localhost" { "127.0.0.1".to_owned() } else { host };
-            let ip: Option<std::net::IpAddr> = host.parse().ok().filter(std::net::IpAddr::is_loopback);
-            let ip = ip.ok_or_else(|| {
-                format!("--listen {url}: only the loopback is served in the clear; 127.0.0.1 or [::1], or a unix socket")
-            })?;
-            Ok(Listen::Tcp((ip, port).into()))
-        }
-    }
 }

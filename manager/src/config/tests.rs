@@ -1,6 +1,8 @@
 //! Precedence, cross-checks and what is shown.
 
 use clap::{CommandFactory, FromArgMatches};
+use om_api::socket::Security;
+use om_api::testing::Ca;
 
 use super::*;
 
@@ -68,10 +70,76 @@ fn what_cannot_work_is_refused_with_the_flag_to_blame() {
 }
 
 #[test]
-fn the_loopback_is_listened_at_in_the_clear() {
-    let read = os(&["--listen", "tcp://127.0.0.1:0", "--listen", "unix:///tmp/x"]).expect("fine");
-    let port = Listen::Tcp(([127, 0, 0, 1], 0).into());
-    assert_eq!(read.listen, [port, Listen::Unix("/tmp/x".into())]);
+fn the_loopback_is_listened_at_in_the_clear_and_named_to_clients() {
+    let read = os(&["--listen", "unix:///tmp/x", "--listen", "tcp://localhost:7700"]).expect("fine");
+    let port = Listen::Tcp { host: "127.0.0.1".to_owned(), port: 7700 };
+    assert_eq!(read.listen, [Listen::Unix("/tmp/x".into()), port]);
+    assert!(matches!(read.network, Network::Clear));
+    assert_eq!(read.advertise, "tcp://127.0.0.1:7700");
+    assert_eq!(os(&["--listen", "unix:///tmp/x"]).expect("fine").advertise, "unix:///tmp/p/service");
+}
+
+/// Flags for certificates that were just made.
+fn certificates(dir: &std::path::Path) -> Vec<String> {
+    let files = Ca::new().issue(&["10.0.0.1"]).write(dir);
+    let flags = [("--tls-cert", files.cert), ("--tls-key", files.key), ("--tls-ca", files.ca)];
+    flags.iter().flat_map(|(flag, path)| [(*flag).to_owned(), path.display().to_string()]).collect()
+}
+
+#[test]
+fn other_hosts_are_served_by_tls_or_because_somebody_said_insecure() {
+    for listen in ["tcp://10.0.0.1:7700", "tcp://0.0.0.0:7700", "tcp://[::]:7700", "tcp://db.example:7700"] {
+        let why = os(&["--listen", listen, "--advertise", "tcp://a:1"]).expect_err("in the clear");
+        for word in ["--listen", listen, "--tls-cert", "--tls-key", "--tls-ca", "--insecure"] {
+            assert!(why.contains(word), "{why}");
+        }
+    }
+    let read = os(&["--listen", "tcp://10.0.0.1:7700", "--insecure"]).expect("said");
+    assert!(matches!(read.network.security(), Security::Insecure));
+    assert_eq!(read.advertise, "tcp://10.0.0.1:7700");
+
+    let dir = tempfile::tempdir().expect("a directory");
+    let flags = certificates(dir.path());
+    let mut words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    words.extend(["--listen", "tcp://127.0.0.1:7700,tcp://10.0.0.1:7700", "--print-config"]);
+    let read = os(&words).expect("by TLS");
+    assert!(matches!(read.network.security(), Security::Tls(_)));
+    assert_eq!(read.advertise, "tcp://10.0.0.1:7700", "where other hosts can reach it");
+    let shown = read.print.expect("asked for");
+    assert!(
+        shown.contains("key.pem\"  # flag --tls-key\n") && shown.contains("insecure = false  # default\n")
+    );
+    assert!(toml::from_str::<toml::Table>(&shown).is_ok(), "what is shown can be used as a file: {shown}");
+    let elsewhere = [&words[..], &["--advertise", "tcp://10.0.0.2:7700"]].concat();
+    let why = os(&elsewhere).expect_err("of another host");
+    assert!(why.contains("cert.pem") && why.contains("not for 10.0.0.2"), "{why}");
+    words.push("--insecure");
+    assert!(os(&words).expect_err("both").contains("--insecure"));
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_named_at_the_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let flags = certificates(dir.path());
+    let words: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let why = os(&words[..4]).expect_err("one is missing");
+    assert!(why.ends_with("not given: --tls-ca"), "{why}");
+    let expired = Ca::new().issue_expired(&["10.0.0.1"]).write(dir.path());
+    let why = os(&words).expect_err("expired");
+    assert!(why.contains(&expired.cert.display().to_string()) && why.contains("expired"), "{why}");
+    std::fs::remove_file(&expired.key).expect("removed");
+    let why = os(&words).expect_err("missing");
+    assert!(why.contains(&expired.key.display().to_string()), "{why}");
+}
+
+#[test]
+fn an_address_that_nobody_can_be_sent_to_is_not_named() {
+    for listen in ["tcp://0.0.0.0:7700", "tcp://[::]:7700", "tcp://127.0.0.1:0"] {
+        let why = os(&["--listen", listen, "--insecure"]).expect_err("cannot be advertised");
+        assert!(why.contains("--advertise") && why.contains(listen), "{why}");
+        let read = os(&["--listen", listen, "--insecure", "--advertise", "tcp://a.example:7"]).expect("said");
+        assert_eq!(read.advertise, "tcp://a.example:7");
+    }
 }
 
 #[test]

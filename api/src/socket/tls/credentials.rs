@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::client::danger::ServerCertVerifier as _;
+use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -68,6 +69,10 @@ impl Pem {
             Ok(bytes) => Ok(Self { what, bytes }),
             Err(cause) => Err(CredentialsError::Unreadable { what, cause }),
         }
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
@@ -135,6 +140,34 @@ impl Identity {
         }
     }
 
+    /// Refuses a certificate by which nobody would take this side for `host`.
+    pub(super) fn check_host(&self, ca: &Pem, host: &str) -> Result<(), CredentialsError> {
+        let broken = |why: String| CredentialsError::unusable(&self.cert.what, why);
+        let name = ServerName::try_from(host).map_err(|_| broken(format!("{host:?} is no name")))?;
+        let chain = self.cert.certificates()?;
+        let Some((own, others)) = chain.split_first() else { return Ok(()) };
+        let verifier = WebPkiServerVerifier::builder_with_provider(ca.roots()?, provider())
+            .build()
+            .map_err(|error| CredentialsError::unusable(&ca.what, error.to_string()))?;
+        match verifier.verify_server_cert(own, others, &name, &[], UnixTime::now()) {
+            Ok(_) => Ok(()),
+            Err(RustlsError::InvalidCertificate(CertificateError::NotValidForNameContext {
+                presented, ..
+            })) => Err(broken(format!(
+                "it is not for {host}, where others are told to find this replica, but for {}; sign one with {host} \
+                 among its subject alternative names, or say another --advertise",
+                presented.join(", ")
+            ))),
+            Err(RustlsError::InvalidCertificate(
+                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
+            )) => Err(broken(
+                "it is not allowed for server authentication; give it extendedKeyUsage serverAuth and clientAuth"
+                    .to_owned(),
+            )),
+            Err(error) => Err(broken(error.to_string())),
+        }
+    }
+
     /// Refuses a certificate that everybody else would refuse: better at the start than at each connection.
     fn check(&self, ca: &Pem, verifier: &dyn ClientCertVerifier) -> Result<(), CredentialsError> {
         let chain = self.cert.certificates()?;
@@ -146,11 +179,13 @@ impl Identity {
         Err(CredentialsError::unusable(
             &self.cert.what,
             match why {
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    format!("it has expired ({why}); renew it")
+                CertificateError::ExpiredContext { time, not_after } => {
+                    let ago = time.as_secs().saturating_sub(not_after.as_secs());
+                    format!("it has expired {} hours ago; renew it (or is the clock wrong?)", ago / 3600)
                 }
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    format!("it is not valid yet ({why}); is the clock right?")
+                CertificateError::NotValidYetContext { time, not_before } => {
+                    let ahead = not_before.as_secs().saturating_sub(time.as_secs());
+                    format!("it is not valid yet, for {} hours; is the clock right?", ahead / 3600)
                 }
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                     format!("it is not signed by {}", ca.what)

@@ -1,17 +1,19 @@
 //! A manager that answers as it is told, and remembers what it was asked.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use om_api::socket::{self, SocketOptions};
+use om_api::socket::{self, KnownCallers, ServerTls, SocketOptions, TcpIncoming};
 use om_api::v1::manager_server::{Manager, ManagerServer};
 use om_api::v1::service_plugin_server::{ServicePlugin, ServicePluginServer};
 use om_api::v1::{self, EventType};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
 use tokio_stream::{Stream, StreamExt as _};
+use tonic::transport::server::Connected;
 use tonic::{Request, Response, Status, Streaming};
 
 /// What one call carried.
@@ -67,10 +69,10 @@ pub(crate) struct Script {
 #[derive(Clone, Debug)]
 struct Served(Arc<Mutex<Script>>);
 
-/// A manager on a socket of its own; ends with the value.
+/// A manager at an address of its own; ends with the value.
 pub(crate) struct Fake {
     script: Arc<Mutex<Script>>,
-    pub(crate) socket: PathBuf,
+    endpoint: String,
     runtime: Option<Runtime>,
 }
 
@@ -88,20 +90,41 @@ impl Fake {
     /// Serves what another, perhaps gone, was told and remembers.
     pub(crate) fn serve_with(directory: &Path, name: &str, script: Arc<Mutex<Script>>) -> Self {
         let socket = directory.join(name);
+        let endpoint = format!("unix://{}", socket.display());
+        Self::start(endpoint, script, || socket::bind(&socket, &SocketOptions::default()).unwrap())
+    }
+
+    /// Serves at a port of the loopback, by TLS or in the clear.
+    pub(crate) fn serve_tcp(tls: Option<ServerTls>) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let endpoint = format!("tcp://{}", listener.local_addr().unwrap());
+        Self::start(endpoint, Arc::default(), || {
+            TcpIncoming::new(tokio::net::TcpListener::from_std(listener).unwrap(), tls, |_, _| ())
+        })
+    }
+
+    fn start<I, C>(endpoint: String, script: Arc<Mutex<Script>>, bind: impl FnOnce() -> I) -> Self
+    where
+        I: Stream<Item = std::io::Result<C>> + Send + 'static,
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+        C::ConnectInfo: Clone + Send + Sync + 'static,
+    {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let bound = {
+        let incoming = {
             let _entered = runtime.enter();
-            socket::bind(&socket, &SocketOptions::default()).unwrap()
+            bind()
         };
         let served = Served(script.clone());
-        let server = tonic::transport::Server::builder()
+        let server = socket::server()
+            .layer(KnownCallers)
             .add_service(
                 ServicePluginServer::new(served.clone()).max_decoding_message_size(om_api::MAX_MESSAGE_BYTES),
             )
             .add_service(ManagerServer::new(served).max_decoding_message_size(om_api::MAX_MESSAGE_BYTES));
-        runtime.spawn(server.serve_with_incoming(bound));
-        Self { script, socket, runtime: Some(runtime) }
+        runtime.spawn(server.serve_with_incoming(incoming));
+        Self { script, endpoint, runtime: Some(runtime) }
     }
 
     pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
@@ -113,7 +136,7 @@ impl Fake {
     }
 
     pub(crate) fn endpoint(&self) -> String {
-        format!("unix://{}", self.socket.display())
+        self.endpoint.clone()
     }
 
     /// Refuses the next call of a method.

@@ -4,7 +4,7 @@ pub(crate) mod fake;
 pub(crate) mod program;
 
 pub(crate) use fake::Fake;
-pub(crate) use program::Om;
+pub(crate) use program::{Ended, Om};
 
 use om_api::v1;
 
