@@ -107,6 +107,11 @@ impl Program {
         self.signal(Signal::TERM);
     }
 
+    /// Tells it to read its files again (SIGHUP).
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Stops it (SIGSTOP) and waits until it stands still. Gives the moment after.
     pub fn freeze(&self) -> Duration {
         self.signal(Signal::STOP);

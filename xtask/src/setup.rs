@@ -39,6 +39,12 @@ const PARTS: &[Part] = &[
         packages: &["python3"],
     },
     Part {
+        name: "openssl",
+        what_for: "the test of how docs/tls.md makes certificates",
+        probe: || capture(Command::new("openssl").arg("version")).map(drop),
+        packages: &["openssl"],
+    },
+    Part {
         name: "setpriv and unshare",
         what_for: "tests of missing rights and full disks",
         probe: || {

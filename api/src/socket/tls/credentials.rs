@@ -146,11 +146,13 @@ impl Identity {
         Err(CredentialsError::unusable(
             &self.cert.what,
             match why {
-                CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                    format!("it has expired ({why}); renew it")
+                CertificateError::ExpiredContext { time, not_after } => {
+                    let ago = time.as_secs().saturating_sub(not_after.as_secs());
+                    format!("it has expired {} hours ago; renew it (or is the clock wrong?)", ago / 3600)
                 }
-                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                    format!("it is not valid yet ({why}); is the clock right?")
+                CertificateError::NotValidYetContext { time, not_before } => {
+                    let ahead = not_before.as_secs().saturating_sub(time.as_secs());
+                    format!("it is not valid yet, for {} hours; is the clock right?", ahead / 3600)
                 }
                 CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                     format!("it is not signed by {}", ca.what)
