@@ -81,6 +81,7 @@ impl Handover {
         if let Ok(reign) = replica.leader() {
             reign.close(self.successor(&replica.name, "").ok(), CALLS_PATIENCE).await;
         }
+        self.campaign.resign().await;
         self.election.stand_back(Duration::MAX).await;
     }
 }

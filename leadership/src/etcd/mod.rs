@@ -16,7 +16,7 @@
 //! * While etcd does not answer, nobody can take over, and the leader goes on by promises alone, but no longer than the
 //!   time of the lease.
 //!
-//! Everything is decided purely (`seat`, with `voter`, `rule` and `candidacy`); one task, the `station`, does it. The way
+//! Everything is decided purely (`seat`, with `voter`, `candidacy`, `rule` and `reigning`); one task, the `station`, does it. The way
 //! to the other replicas is a port, [`Network`].
 
 mod candidacy;
@@ -26,6 +26,7 @@ mod line;
 mod lines;
 mod pace;
 mod register;
+mod reigning;
 mod rule;
 mod seat;
 mod sight;

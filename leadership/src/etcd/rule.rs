@@ -119,6 +119,13 @@ impl Rule {
         }
     }
 
+    /// The campaign asks now. If it does so late, this machine is busy, and that is a delay too.
+    pub(super) fn asked(&mut self, now: Duration) {
+        if let Some((_, last, lasts)) = self.sent.back() {
+            self.pace.saw(now, now.saturating_sub(*last + *lasts / 5));
+        }
+    }
+
     /// The next beat, sent now.
     pub(super) fn beat(&mut self, now: Duration) -> (u64, Duration) {
         self.beats += 1;

@@ -1,5 +1,6 @@
 //! Seeing the election in etcd, and being seen there.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use om_etcd::layout::ReplicaRecord;
@@ -20,7 +21,7 @@ const SILENCE: Duration = Duration::from_secs(4);
 #[derive(Clone, Debug)]
 pub(super) enum Sighting {
     /// This.
-    Seen(Election),
+    Seen(Arc<Election>),
     /// Nothing, and why.
     Blind(String),
 }
@@ -30,7 +31,7 @@ pub(super) async fn see(register: Register, seen: watch::Sender<Option<Sighting>
     loop {
         match register.look(LOOK).await {
             Ok((election, revision)) => {
-                seen.send_replace(Some(Sighting::Seen(election.clone())));
+                seen.send_replace(Some(Sighting::Seen(Arc::new(election.clone()))));
                 let why = follow(&register, election, revision, &seen).await;
                 tracing::debug!(why, "looking at the election afresh");
             }
@@ -74,7 +75,7 @@ async fn follow(
         }
         if !batch.events.is_empty() || std::mem::take(&mut blind) {
             blind = false;
-            seen.send_replace(Some(Sighting::Seen(election.clone())));
+            seen.send_replace(Some(Sighting::Seen(Arc::new(election.clone()))));
         }
     }
 }

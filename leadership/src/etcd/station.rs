@@ -81,6 +81,14 @@ impl Station {
     }
 
     fn changed(&mut self, change: Change) {
+        if let Change::Linked(peer) = &change
+            && self.seat.is_namesake(peer)
+        {
+            tracing::warn!(
+                name = self.seat.name,
+                "another replica that lives has the same name: give each its own --name"
+            );
+        }
         self.step(match change {
             Change::Linked(peer) => Input::Linked(peer),
             Change::Unlinked(peer) => Input::Unlinked(peer),
@@ -123,7 +131,7 @@ impl Station {
                 for peer in self.lines.keep(&election.replicas) {
                     self.step(Input::Unlinked(peer));
                 }
-                self.step(Input::Observed(election));
+                self.step(Input::Observed(Arc::unwrap_or_clone(election)));
             }
             Some(Sighting::Blind(why)) => self.step(Input::Blind(why)),
             None => {}
