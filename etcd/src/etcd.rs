@@ -99,8 +99,6 @@ impl Etcd {
         let what = format!("read {range}");
         self.attempts(&what, effort, async |client: Client, silences| {
             if silences > 0 && range.revision == 0 {
-                // A member whose leader went away while it asked it for the newest revision waits for an answer that
-                // does not come, and lets later readers wait with it (etcd 3.4). A proposal it sends anew.
                 let answer = txn(&client, &range.by_proposal()).await?;
                 return Ok(answer.into_found());
             }
@@ -122,8 +120,14 @@ impl Etcd {
         let least = self.0.attempt + Duration::from_millis(request.weight() / 2048);
         let least = if request.weight() < 16 * 1024 { Duration::ZERO } else { least };
         let effort = Effort { read: request.only_reads(), least, patience };
-        self.attempts(&format!("{request}"), effort, async |client: Client, _| txn(&client, request).await)
-            .await
+        let what = format!("{request}");
+        self.attempts(&what, effort, async |client: Client, silences| match request.by_proposal() {
+            Some(proposal) if silences > 0 => {
+                Ok(TxnAnswer { succeeded: true, ..txn(&client, &proposal).await? })
+            }
+            _ => txn(&client, request).await,
+        })
+        .await
     }
 
     pub(crate) fn pin(&self) -> MutexGuard<'_, Pin> {

@@ -138,12 +138,19 @@ impl Range {
         }
     }
 
-    /// The same read as a transaction that goes through the log like a write, though it never writes.
     pub(crate) fn by_proposal(&self) -> Txn {
-        Txn::new()
-            .when(Guard::Created { key: self.key.clone(), revision: -1 })
-            .then(Op::Delete(Self::key(self.key.clone())))
-            .otherwise(Op::Get(self.clone()))
+        proposal(vec![Op::Get(self.clone())], &self.key)
+    }
+}
+
+/// Reads as a transaction that goes through the log like a write, though it never writes: a member whose leader went
+/// away while it asked it for the newest revision waits for an answer that does not come, and lets later readers wait
+/// with it (etcd 3.4); a proposal it sends anew.
+fn proposal(reads: Vec<Op>, key: &str) -> Txn {
+    Txn {
+        guards: vec![Guard::Created { key: key.to_owned(), revision: -1 }],
+        then: vec![Op::Delete(Range::key(key))],
+        otherwise: reads,
     }
 }
 
@@ -353,6 +360,13 @@ impl Txn {
     pub fn otherwise(mut self, op: Op) -> Self {
         self.otherwise.push(op);
         self
+    }
+
+    /// The same as a proposal, if it only reads, whatever holds.
+    pub(crate) fn by_proposal(&self) -> Option<Self> {
+        let Some(Op::Get(range)) = self.then.first() else { return None };
+        let simple = self.guards.is_empty() && self.otherwise.is_empty() && self.only_reads();
+        simple.then(|| proposal(self.then.clone(), &range.key))
     }
 
     pub(crate) fn only_reads(&self) -> bool {

@@ -182,7 +182,9 @@ async fn run(plugin: Arc<dyn Plugin>, options: &Options) -> Result<(), String> {
                 _ = int.recv() => "SIGINT",
             }
         };
-        tracing::info!("{}: stopping; what was started keeps running", next().await);
+        // Not within the macro: a log that leaves this out would not wait for it.
+        let signal = next().await;
+        tracing::info!("{signal}: stopping; what was started keeps running");
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         shutdown.cancel();
         next().await

@@ -144,7 +144,7 @@ pub(super) async fn workload(store: &dyn Store, ledger: &Ledger, first: u32) {
     drop(store.compact(&token, 2).await);
     ledger.write(store, &token, next(), 3000).await;
     ledger.write(store, &token, next(), 10).await;
-    drop(store.release(token).await);
+    drop(store.release(token, None).await);
     let Ok(token) = insist(store).await else { return };
     ledger.write(store, &token, next(), 10).await;
     drop(store.compact(&token, 0).await);
