@@ -22,7 +22,7 @@ struct Up<'a> {
 
 impl<'a> Up<'a> {
     fn start(bed: &'a Bed, args: &[&str]) -> Self {
-        let port = free_ports(24);
+        let port = free_ports(34);
         let mut command = command(bed);
         command.args(["--port", &port.to_string()]).args(args);
         let up = Self { bed, program: bed.start("up", command), port };
@@ -58,7 +58,7 @@ impl<'a> Up<'a> {
         let status = self.program.wait_exit(SOON);
         assert!(status.success(), "{status}:\n{}", self.program.log_tail());
         self.bed.wait_no_stray();
-        for port in self.port..self.port + 24 {
+        for port in self.port..self.port + 34 {
             assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "port {port} is still served");
         }
     }
@@ -128,7 +128,7 @@ fn with_a_directory_of_its_own_it_goes_on_where_it_was() {
 
     // Another one has neither its directory nor its ports.
     let mut same = command(&bed);
-    same.args(kept).args(["--port", &free_ports(24).to_string()]);
+    same.args(kept).args(["--port", &free_ports(34).to_string()]);
     let refused = bed.run(same, "");
     assert!(refused.code == 1 && refused.stderr.contains("in use by another"), "{refused:?}");
     let mut same = command(&bed);
