@@ -87,7 +87,7 @@ impl Machinery {
             network: Arc::new(network),
             clock: clock::boot(),
         }));
-        let store = Arc::new(EtcdStore::new(etcd, layout.clone()));
+        let store = Arc::new(EtcdStore::new(etcd, &layout));
         let office =
             ElectionOffice::new(store.clone(), detector.clone(), layout, candidate(config), instance);
         let election = Some(Election { detector: detector.clone(), me });

@@ -84,10 +84,12 @@ async fn end(office: &dyn Bench, current: &watch::Sender<Option<Reign>>) {
     }
 }
 
-/// Keeps the newest head at hand: looks now and then, and whenever the standing changes.
+/// Keeps the newest head at hand: looks now and then, and whenever the standing changes, or the newest term where that is
+/// told.
 pub(crate) async fn look_at_head(
     store: Arc<dyn Store>,
     mut standing: watch::Receiver<Standing>,
+    mut term: watch::Receiver<u64>,
     head: watch::Sender<Option<Head>>,
 ) {
     loop {
@@ -99,6 +101,7 @@ pub(crate) async fn look_at_head(
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             changed = standing.changed() => if changed.is_err() { return },
+            Ok(()) = term.changed() => {}
         }
     }
 }

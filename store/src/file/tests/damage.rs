@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ledger::Ledger;
 use super::{DIR, claim, put, runtime, store_on};
 use crate::envelope::{self, Kind};
 use crate::file::FileStore;
 use crate::file::wire;
+use crate::testing::ledger::Ledger;
 use crate::testing::{MemoryDisk, Twist, TwistedDisk, candidate};
 use crate::{Error, Record, Store, Term};
 
