@@ -48,9 +48,9 @@ pub enum Event {
 /// Events that came together, in order; whole revisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Who sent it, and how far it was.
+    /// Who sent it, and how far that member was; what happened up to there may still be on its way.
     pub header: Header,
-    /// Empty: nothing happened up to the header's revision; so etcd says again and again while nothing happens.
+    /// Empty: a sign of life, as etcd gives them again and again while nothing happens.
     pub events: Vec<Event>,
 }
 
@@ -246,12 +246,6 @@ impl Watch {
         if events.is_empty() && response.created() {
             return None;
         }
-        // A sign of life says no more than was known.
-        let header = if events.is_empty() && !progress {
-            Header { revision: self.next - 1, ..header }
-        } else {
-            header
-        };
         let unheard = self.sender.send(Ok(Batch { header, events })).await.is_err();
         unheard.then_some(Ended::Unheard)
     }

@@ -128,6 +128,7 @@ impl Station {
 
     fn sighted(&mut self, sighting: Option<Sighting>) {
         match sighting {
+            Some(Sighting::Seen(_)) if self.register.went_back().is_some() => {}
             Some(Sighting::Seen(election)) => {
                 let term = election.term();
                 self.term.send_if_modified(|known| std::mem::replace(known, term) != term);
@@ -143,6 +144,12 @@ impl Station {
 
     fn step(&mut self, input: Input) {
         let now = (self.clock)();
+        // Before anything else is decided by what such an etcd says.
+        let gone_back = self.register.went_back().filter(|_| self.seat.sees());
+        let first = gone_back.map_or_else(Vec::new, |why| self.seat.step(now, Input::Blind(why)));
+        for output in first {
+            self.perform(now, output);
+        }
         for output in self.seat.step(now, input) {
             self.perform(now, output);
         }
