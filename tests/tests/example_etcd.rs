@@ -22,10 +22,15 @@ struct Up<'a> {
 
 impl<'a> Up<'a> {
     fn start(bed: &'a Bed, args: &[&str]) -> Self {
-        let port = free_ports(34);
+        Self::start_at(bed, free_ports(34), args)
+    }
+
+    fn start_at(bed: &'a Bed, port: u16, args: &[&str]) -> Self {
         let mut command = command(bed);
         command.args(["--port", &port.to_string()]).args(args);
-        let up = Self { bed, program: bed.start("up", command), port };
+        // A log of its own each time.
+        let name = format!("up-{}", uuid::Uuid::new_v4().simple());
+        let up = Self { bed, program: bed.start(&name, command), port };
         wait_until("it to say who leads", SOON * 2, || {
             assert!(up.program.is_alive(), "it ended:\n{}", up.program.log_tail());
             up.program.find(0, &["leads. in another terminal"]).is_some()
@@ -126,11 +131,11 @@ fn with_a_directory_of_its_own_it_goes_on_where_it_was() {
     let up = Up::start(&bed, &kept);
     up.shell("om commit --wait ../web.json").done();
 
-    // Another one has neither its directory nor its ports.
+    // Another one beside it has neither its directory nor its ports.
     let mut same = command(&bed);
-    same.args(kept).args(["--port", &free_ports(34).to_string()]);
+    same.args(kept);
     let refused = bed.run(same, "");
-    assert!(refused.code == 1 && refused.stderr.contains("in use by another"), "{refused:?}");
+    assert!(refused.code == 1 && refused.stderr.contains("is taken"), "{refused:?}");
     let mut same = command(&bed);
     same.args(["--port", &up.port.to_string()]);
     let refused = bed.run(same, "");
@@ -138,7 +143,14 @@ fn with_a_directory_of_its_own_it_goes_on_where_it_was() {
     assert!(refused.stderr.contains("--port"), "{refused:?}");
     up.end();
 
-    let up = Up::start(&bed, &kept);
+    // Where else could its etcd be found?
+    let mut other = command(&bed);
+    other.args(kept).args(["--port", &free_ports(34).to_string()]);
+    let refused = bed.run(other, "");
+    let made = format!("was made with --port {}", up.port);
+    assert!(refused.code == 1 && refused.stderr.contains(&made), "{refused:?}");
+
+    let up = Up::start_at(&bed, up.port, &kept);
     wait_until("the service to be there again", SOON, || {
         up.shell("om -o json ls").json()[0]["phase"] == "ready"
     });
