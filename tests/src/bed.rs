@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use std::time::Duration;
 use om_api::clock::since_boot;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Program, SOON, procfs};
+use crate::{Host, Net, Program, SOON, free_ports, procfs};
 
 /// A directory of its own, with a plugins directory, a state directory and a leader file, and the programs that were
 /// started in it. When it is dropped, also by a panic, nothing of it is left: no process, no mount, no file.
@@ -21,6 +22,9 @@ pub struct Bed {
     shared: PathBuf,
     // The host's identity, where it is not the machine's own.
     host: Option<String>,
+    // Where its programs run, where that is not the machine itself.
+    place: Option<Host>,
+    ports: Mutex<BTreeMap<String, u16>>,
     mark: String,
     programs: Mutex<Vec<Arc<Program>>>,
     mounts: Mutex<Vec<PathBuf>>,
@@ -36,8 +40,8 @@ impl Bed {
         let dir = tempfile::Builder::new().prefix("om").rand_bytes(6).tempdir().expect("a directory");
         let mark = uuid::Uuid::new_v4().simple().to_string();
         let shared = dir.path().to_owned();
-        let (programs, mounts) = (Mutex::default(), Mutex::default());
-        let bed = Self { dir, shared, host: None, mark, programs, mounts };
+        let (ports, programs, mounts) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let bed = Self { dir, shared, host: None, place: None, ports, mark, programs, mounts };
         for program in ["om", "om-manager", "om-plugin-process", "om-test-member", "om-test-plugin"] {
             let binary = bed.binary(program);
             assert!(
@@ -55,6 +59,14 @@ impl Bed {
         let mut bed = Self::new();
         bed.shared.clone_from(&self.shared);
         bed.host = Some(format!("host-{}", bed.mark));
+        bed
+    }
+
+    /// [Another host](Bed::another_host), whose programs run in this host of a net.
+    #[must_use]
+    pub fn in_host(&self, net: &Net, number: usize) -> Self {
+        let mut bed = self.another_host();
+        bed.place = Some(net.host(number));
         bed
     }
 
@@ -113,14 +125,28 @@ impl Bed {
     #[must_use]
     pub fn binary(&self, name: &str) -> PathBuf {
         let own = std::env::current_exe().expect("the test's own path");
-        // target/<profile>/deps/<test>: the programs lie two up.
-        own.ancestors().nth(2).expect("target/<profile>").join(name)
+        // The programs lie in target/<profile>; tests, not benchmarks, one deeper: target/<profile>/deps/<test>.
+        let dir = own.parent().expect("target/<profile>");
+        let dir = if dir.ends_with("deps") { dir.parent().expect("target/<profile>") } else { dir };
+        dir.join(name)
     }
 
     /// The host's identity, where it is not the machine's own.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         self.host.as_deref()
+    }
+
+    /// The address and port at which a replica of this name serves other hosts: the same after each of its starts.
+    ///
+    /// # Panics
+    /// If there is no free port.
+    #[must_use]
+    pub fn tcp(&self, name: &str) -> SocketAddr {
+        let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
+        let port = *ports.entry(name.to_owned()).or_insert_with(|| free_ports(1));
+        let address = self.place.as_ref().map_or(Ipv4Addr::LOCALHOST, Host::address);
+        SocketAddr::from((address, port))
     }
 
     /// Writes a file in the bed.
@@ -143,15 +169,20 @@ impl Bed {
     /// A program of the workspace with these arguments, in the bed's environment and nobody else's.
     #[must_use]
     pub fn command(&self, program: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(self.binary(program));
+        let mut command = self.placed(self.place.as_ref(), &self.binary(program));
+        command.args(args).env("OM_PLUGINS_DIR", self.plugins()).env("OM_PROCESS_DIR", self.path("process"));
         command
-            .args(args)
+    }
+
+    /// Any program in a host of a net, or on the machine itself, in the bed's environment and nobody else's.
+    #[must_use]
+    pub fn placed(&self, place: Option<&Host>, program: &Path) -> Command {
+        let mut command = place.map_or_else(|| Command::new(program), |host| host.command(program));
+        command
             .current_dir(self.dir.path())
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", self.dir.path())
-            .env("OM_PLUGINS_DIR", self.plugins())
-            .env("OM_PROCESS_DIR", self.path("process"))
             .env(procfs::MARK, &self.mark);
         command
     }
@@ -171,6 +202,14 @@ impl Bed {
     pub fn program(&self, name: &str) -> Arc<Program> {
         let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         programs.iter().rev().find(|program| program.name() == name).expect("a program of this name").clone()
+    }
+
+    /// Kills every program that the bed has started.
+    pub fn kill_all(&self) {
+        let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        for program in programs.iter() {
+            program.kill();
+        }
     }
 
     /// Mounts a small file system of memory at a path of the bed; needs root.

@@ -14,6 +14,10 @@
 
 mod ask;
 mod bed;
+mod etcd;
+mod group;
+mod hammer;
+mod hosts;
 mod http;
 mod output;
 mod part;
@@ -25,9 +29,14 @@ pub mod record;
 mod replicas;
 mod rpc;
 mod specs;
+mod users;
 mod wait;
 
 pub use bed::Bed;
+pub use etcd::{EtcdCluster, Pace};
+pub use group::{ETCD_AUTHORITY, Group, NAMES};
+pub use hammer::{Accepted, Hammer, Told, longest_gap};
+pub use hosts::{Host, Net};
 pub use om_api::Reason;
 
 /// The authority deadline of a manager in `os` mode as it comes: how long a plugin may go on steering after the last
@@ -42,4 +51,5 @@ pub use program::Program;
 pub use random::Random;
 pub use rpc::{Client, Failure, Following};
 pub use specs::{Spec, process, recorded};
+pub use users::{Met, Users};
 pub use wait::{SOON, wait_for, wait_until};

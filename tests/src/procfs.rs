@@ -26,6 +26,12 @@ pub(crate) fn of_bed(mark: &str, dir: &Path) -> Vec<(i32, String)> {
         .collect()
 }
 
+/// Whether the process belongs to a bed, whosever.
+pub(crate) fn is_marked(pid: i32) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment.split(|b| *b == 0).any(|var| var.starts_with(MARK.as_bytes()))
+}
+
 /// Whether there is such a process, and it is no zombie.
 pub(crate) fn is_alive(pid: i32) -> bool {
     state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))

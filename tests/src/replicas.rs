@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use om_api::v1;
 
-use crate::{Bed, Client, Program, SOON, wait_for, wait_until};
+use crate::{Bed, Client, EtcdCluster, Program, SOON, wait_for, wait_until};
 
 impl Bed {
     /// Starts a replica in `os` mode with the bed's leader file and state directory, and waits until it serves.
@@ -21,6 +21,33 @@ impl Bed {
     pub fn manager_command(&self, name: &str, more: &[&str]) -> Command {
         let mut command = self.command("om-manager", &["os", "--name", name]);
         command.arg("--leader-file").arg(self.leader_file()).arg("--state-dir").arg(self.state());
+        command.arg("--plugins-dir").arg(self.plugins()).args(more);
+        if let Some(host) = self.host() {
+            command.args(["--host", host]);
+        }
+        if !more.contains(&"--log") {
+            command.args(["--log", "5"]);
+        }
+        command
+    }
+
+    /// Starts a replica in `etcd` mode, and waits until it serves.
+    pub fn etcd_manager(&self, name: &str, etcd: &EtcdCluster<'_>, more: &[&str]) -> Arc<Program> {
+        let program = self.start(name, self.etcd_manager_command(name, etcd, more));
+        self.wait_serving(&program);
+        program
+    }
+
+    /// The command that [`Bed::etcd_manager`] runs: it serves other replicas in the clear, for a net of hosts is as
+    /// private as the loopback.
+    #[must_use]
+    pub fn etcd_manager_command(&self, name: &str, etcd: &EtcdCluster<'_>, more: &[&str]) -> Command {
+        let mut command = self.command("om-manager", &["etcd", "--name", name, "--cluster", "test"]);
+        let tcp = format!("tcp://{}", self.tcp(name));
+        command.args(["--endpoints", &etcd.endpoints(), "--listen", &tcp, "--advertise", &tcp]);
+        if !self.tcp(name).ip().is_loopback() {
+            command.arg("--insecure");
+        }
         command.arg("--plugins-dir").arg(self.plugins()).args(more);
         if let Some(host) = self.host() {
             command.args(["--host", host]);

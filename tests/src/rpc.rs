@@ -46,6 +46,7 @@ impl Failure {
 /// A connection to one socket, with a runtime of its own.
 pub struct Client {
     runtime: Runtime,
+    patience: Duration,
     channel: Channel,
     plugin: ServicePluginClient<Channel>,
     manager: ManagerClient<Channel>,
@@ -72,7 +73,14 @@ impl Client {
         let channel = runtime.block_on(async { channel(socket.to_owned()) });
         let plugin = ServicePluginClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         let manager = ManagerClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
-        Self { runtime, channel, plugin, manager }
+        Self { runtime, patience: CALL, channel, plugin, manager }
+    }
+
+    /// The same, which waits no longer than this for any answer.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// One commit.
@@ -103,7 +111,8 @@ impl Client {
                 while under_way.len() < wide {
                     let Some((at, request)) = requests.next() else { break };
                     let mut client = self.plugin.clone();
-                    under_way.spawn(async move { (at, bounded(client.commit(request)).await) });
+                    let patience = self.patience;
+                    under_way.spawn(async move { (at, bounded(patience, client.commit(request)).await) });
                 }
                 let Some(done) = under_way.join_next().await else { break };
                 let (at, answer) = done.expect("a commit's task");
@@ -161,6 +170,16 @@ impl Client {
     pub fn status(&self) -> Result<v1::StatusResponse, Failure> {
         let mut client = self.manager.clone();
         self.call(async move { client.status(v1::StatusRequest {}).await })
+    }
+
+    /// Asks for a handover; to any replica if `to` is empty.
+    ///
+    /// # Errors
+    /// As answered.
+    pub fn handover(&self, to: &str) -> Result<v1::HandoverResponse, Failure> {
+        let request = v1::HandoverRequest { to: to.to_owned() };
+        let mut client = self.manager.clone();
+        self.call(async move { client.handover(request).await })
     }
 
     /// The stored events that are still kept; of all services if `name` is empty.
@@ -238,7 +257,7 @@ impl Client {
     }
 
     fn call<T>(&self, call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Failure> {
-        self.runtime.block_on(bounded(call))
+        self.runtime.block_on(bounded(self.patience, call))
     }
 }
 
@@ -255,19 +274,23 @@ impl Following<'_> {
     }
 }
 
-async fn bounded<T>(call: impl Future<Output = Result<tonic::Response<T>, Status>>) -> Result<T, Failure> {
-    match tokio::time::timeout(CALL, call).await {
+async fn bounded<T>(
+    patience: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, Status>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(patience, call).await {
         Ok(Ok(answer)) => Ok(answer.into_inner()),
         Ok(Err(status)) => Err(status.into()),
         Err(_) => Err(Failure {
             code: Code::DeadlineExceeded,
             reason: None,
-            message: format!("no answer within {CALL:?}"),
+            message: format!("no answer within {patience:?}"),
         }),
     }
 }
 
-fn channel(socket: PathBuf) -> Channel {
+/// A connection to a unix socket, made with the first call and again after a break.
+pub(crate) fn channel(socket: PathBuf) -> Channel {
     let connect = tower::service_fn(move |_| {
         let socket = socket.clone();
         async move { UnixStream::connect(socket).await.map(TokioIo::new) }

@@ -2,6 +2,7 @@
 //!
 //! It knows no crate of the workspace, for it has to run before `protoc` is there to compile them.
 
+mod bench;
 mod check;
 mod clock;
 mod demo;
@@ -32,6 +33,8 @@ enum Command {
     Check(check::Args),
     /// Install what is missing, build, and run every test
     Test(test::Args),
+    /// Measure the real programs beside others: `bench failover`, `bench idle`, `bench failover --help`
+    Bench(bench::Args),
     /// Watch a real web service survive the death of its manager
     Demo(demo::Args),
 }
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         Command::Setup(args) => setup::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Demo(args) => demo::run(&args),
     };
     match done {

@@ -53,6 +53,21 @@ const PARTS: &[Part] = &[
         },
         packages: &["util-linux"],
     },
+    Part {
+        name: "etcd and etcdctl",
+        what_for: "tests and benchmarks of the election by etcd",
+        probe: || {
+            capture(Command::new("etcd").arg("--version"))?;
+            capture(Command::new("etcdctl").arg("version").env("ETCDCTL_API", "3")).map(drop)
+        },
+        packages: &["etcd-server", "etcd-client"],
+    },
+    Part {
+        name: "ip",
+        what_for: "hosts as network namespaces, in tests and benchmarks",
+        probe: || capture(Command::new("ip").arg("-V")).map(drop),
+        packages: &["iproute2"],
+    },
 ];
 
 /// Compiles a file that imports one of Google's, which needs the include files too.

@@ -42,6 +42,7 @@ const ALLOWED: &[Allowed] = &[
         ships: &["om-api", "om-client", "om-etcd", "om-plugin-sdk"],
         tests: &[],
     },
+    Allowed { name: "om-bench", ships: &["om-api", "om-client", "om-etcd", "om-system-tests"], tests: &[] },
     Allowed { name: "xtask", ships: &[], tests: &[] },
 ];
 

@@ -1,0 +1,63 @@
+//! `om-bench`, run by `cargo xtask bench`: what the real programs take, beside others in the same run.
+//!
+//! Figures drift from machine to machine and from day to day, so nothing is compared that was not measured side by side,
+//! round by round. The moments of effects are those that the recording plugin wrote down itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "as the tests' harness: a benchmark that cannot measure says why and ends"
+)]
+
+mod election;
+mod failover;
+mod figures;
+mod idle;
+mod report;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use clap::{Parser, Subcommand};
+use om_system_tests::{EtcdCluster, Net};
+
+/// Benchmarks of OpenManage.
+#[derive(Parser)]
+#[command(name = "om-bench", about = "Benchmarks of OpenManage", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// From a fault to the first commit that the new leader accepts and forwards, beside etcd's own election
+    Failover(failover::Args),
+    /// Takeovers while nothing fails
+    Idle(idle::Args),
+    /// Stand for election by etcd's own means, and say when it is won
+    #[command(hide = true)]
+    Contend(election::Args),
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    if let Command::Contend(args) = &command {
+        return election::contend(args);
+    }
+    ensure!(EtcdCluster::possible(), "etcd and etcdctl are missing: cargo xtask setup");
+    ensure!(Net::possible(), "hosts are network namespaces, and only root may make them: run this as root");
+    match command {
+        Command::Failover(args) => failover::run(&args),
+        Command::Idle(args) => idle::run(&args),
+        Command::Contend(_) => Ok(()),
+    }
+}

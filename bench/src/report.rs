@@ -1,0 +1,103 @@
+//! The table that a run prints, and its place in `docs/benchmarks.md`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::figures::{Figures, millis};
+
+const BEGIN: &str = "<!-- bench failover: begin; written by `cargo xtask bench failover` -->";
+const END: &str = "<!-- bench failover: end -->";
+
+/// A row's name in the table, and what was measured.
+pub(crate) type Row = (String, Figures);
+
+/// The table, in Markdown.
+pub(crate) fn table(rows: &[Row], rounds: usize) -> String {
+    let mut text = format!(
+        "**Machine:** {}. **Build:** `dev`. **Commit:** `{}`. **Rounds:** {rounds} each, interleaved.\n\n",
+        machine(),
+        commit()
+    );
+    text += "| what | p50 ms | p99 ms | failed calls | |\n| --- | --- | --- | --- | --- |\n";
+    for (what, figures) in rows {
+        let quantile = |part| figures.quantile(part).map_or_else(|| "".to_owned(), millis);
+        let mut notes = figures.notes.clone();
+        if !figures.broken.is_empty() {
+            notes.push(format!("{} rounds could not be measured", figures.broken.len()));
+        }
+        let (p50, p99, failed) = (quantile(0.5), quantile(0.99), figures.failed_calls);
+        text += &format!("| {what} | {p50} | {p99} | {failed} | {} |\n", notes.join("; "));
+    }
+    text
+}
+
+/// Puts the table between its markers, at the end of the file if they are not there yet.
+pub(crate) fn write(file: &Path, table: &str) -> Result<()> {
+    let old = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    fs::write(file, placed(&old, table)).with_context(|| format!("cannot write {}", file.display()))
+}
+
+fn placed(old: &str, table: &str) -> String {
+    let section = format!("{BEGIN}\n\n{}\n{END}", table.trim_end().to_owned() + "\n");
+    let found = old.find(BEGIN).zip(old.find(END)).filter(|(begin, end)| begin < end);
+    match found {
+        Some((begin, end)) => format!("{}{section}{}", &old[..begin], &old[end + END.len()..]),
+        None => format!("{}\n\n## Failover\n\n{section}\n", old.trim_end()),
+    }
+}
+
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let field =
+        |line: &str| Some(line.strip_prefix("model name")?.trim_start_matches([' ', '\t', ':']).to_owned());
+    let model = info.lines().find_map(field).unwrap_or_else(|| "an unknown processor".to_owned());
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = kernel.split('-').next().unwrap_or_default().trim().to_owned();
+    let etcd = said(Command::new("etcd").arg("--version"));
+    let etcd = etcd.lines().next().unwrap_or_default().replace("etcd Version: ", "etcd ");
+    format!("{cores} cores ({model}), Linux {kernel}, {etcd}")
+}
+
+fn commit() -> String {
+    let commit = said(Command::new("git").args(["rev-parse", "--short", "HEAD"]));
+    let changed =
+        !said(Command::new("git").args(["status", "--porcelain", "--untracked-files=no"])).is_empty();
+    let commit = if commit.trim().is_empty() { "unknown".to_owned() } else { commit.trim().to_owned() };
+    if changed { commit + " and changes" } else { commit }
+}
+
+fn said(command: &mut Command) -> String {
+    let output = command.output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&output).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_new_table_takes_the_place_of_the_old_one_and_what_else_stands_there_stays() {
+        let first = placed("# Benchmarks\n\nWords.\n", "| one |\n");
+        assert!(first.starts_with("# Benchmarks\n\nWords.\n\n## Failover\n"), "{first}");
+        let second = placed(&(first.clone() + "\nMore words.\n"), "| two |\n");
+        assert!(second.contains("| two |") && !second.contains("| one |"), "{second}");
+        assert!(second.starts_with("# Benchmarks\n\nWords.\n") && second.ends_with("\nMore words.\n"));
+        assert_eq!(placed(&second, "| two |\n"), second);
+    }
+
+    #[test]
+    fn a_row_without_a_figure_says_why() {
+        let mut figures = Figures::default();
+        figures.broken.push("no leader".to_owned());
+        let whole = Figures { rounds: vec![Duration::from_micros(6_900)], ..Figures::default() };
+        let text = table(&[("kill".to_owned(), whole), ("cut".to_owned(), figures)], 1);
+        assert!(text.contains("| kill | 6.9 | 6.9 | 0 |  |\n"), "{text}");
+        assert!(text.contains("| cut |  |  | 0 | 1 rounds could not be measured |\n"), "{text}");
+    }
+}

@@ -1,0 +1,258 @@
+//! Three replicas that elect a leader by etcd: on one host, or each on its own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use om_api::clock::since_boot;
+use om_api::{Reason, v1};
+use om_etcd::layout::{ElectorateRecord, Layout};
+
+use crate::record::{self, Reigns};
+use crate::{Bed, Client, EtcdCluster, Hammer, Net, Pace, Program, SOON, Told, Users, recorded, wait_for};
+
+/// The names of the replicas.
+pub const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// The authority of a leader in `etcd` mode here: how long its plugins may go on steering after its last sign of life.
+pub const ETCD_AUTHORITY: Duration = Duration::from_millis(225);
+
+// A frozen replica does not answer, and that is its answer.
+const GLANCE: Duration = Duration::from_millis(500);
+
+/// Three replicas, their etcd of three members, and a recording plugin on each host. It has the bed for itself.
+pub struct Group<'a> {
+    base: &'a Bed,
+    net: Option<Net>,
+    // By replica; none: all of them are in `base`.
+    hosts: Vec<Bed>,
+    etcd: EtcdCluster<'a>,
+    more: Vec<String>,
+    managers: Mutex<Vec<Arc<Program>>>,
+    clients: Vec<Client>,
+}
+
+impl<'a> Group<'a> {
+    /// All on the machine itself, with one plugin.
+    #[must_use]
+    pub fn on_one_host(base: &'a Bed, pace: Pace, more: &[&str]) -> Self {
+        Self::of(base, None, EtcdCluster::local(base, 3, pace), more)
+    }
+
+    /// Each replica on its own host, 0 to 2, beside a member of etcd.
+    #[must_use]
+    pub fn beside_etcd(base: &'a Bed, pace: Pace, more: &[&str]) -> Self {
+        let net = Net::new(3);
+        let etcd = EtcdCluster::on(base, &net, 0..3, pace);
+        Self::of(base, Some(net), etcd, more)
+    }
+
+    /// Each replica on its own host, 0 to 2, and the members of etcd on others, 3 to 5.
+    #[must_use]
+    pub fn apart_from_etcd(base: &'a Bed, pace: Pace, more: &[&str]) -> Self {
+        let net = Net::new(6);
+        let etcd = EtcdCluster::on(base, &net, 3..6, pace);
+        Self::of(base, Some(net), etcd, more)
+    }
+
+    fn of(base: &'a Bed, net: Option<Net>, etcd: EtcdCluster<'a>, more: &[&str]) -> Self {
+        let hosts: Vec<Bed> =
+            net.iter().flat_map(|net| (0..NAMES.len()).map(|number| base.in_host(net, number))).collect();
+        let mut more: Vec<String> = more.iter().map(|&arg| arg.to_owned()).collect();
+        more.extend(["--authority".to_owned(), format!("{}ms", ETCD_AUTHORITY.as_millis())]);
+        let (managers, clients) = (Mutex::default(), Vec::new());
+        let mut group = Self { base, net, hosts, etcd, more, managers, clients };
+        // Of a group before it in the same bed, whose terms are none of ours.
+        let _ = std::fs::remove_file(base.steering_record());
+        let plugins = if group.net.is_some() { NAMES.len() } else { 1 };
+        for number in 0..plugins {
+            group.bed(number).recording_plugin("record");
+        }
+        for (number, name) in NAMES.iter().enumerate() {
+            group.clients.push(Client::of(&group.bed(number).socket(name)).patience(GLANCE));
+            let program = group.launch(number);
+            group.managers().push(program);
+        }
+        group
+    }
+
+    fn launch(&self, number: usize) -> Arc<Program> {
+        let more: Vec<&str> = self.more.iter().map(String::as_str).collect();
+        self.bed(number).etcd_manager(NAMES[number], &self.etcd, &more)
+    }
+
+    fn managers(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Program>>> {
+        self.managers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a replica runs.
+    #[must_use]
+    pub fn bed(&self, number: usize) -> &Bed {
+        self.hosts.get(number).unwrap_or(self.base)
+    }
+
+    /// The hosts' net.
+    ///
+    /// # Panics
+    /// If all are on one host.
+    #[must_use]
+    pub fn net(&self) -> &Net {
+        self.net.as_ref().expect("a group over hosts")
+    }
+
+    /// Their etcd.
+    #[must_use]
+    pub fn etcd(&self) -> &EtcdCluster<'a> {
+        &self.etcd
+    }
+
+    /// The program of a replica.
+    #[must_use]
+    pub fn manager(&self, number: usize) -> Arc<Program> {
+        self.managers()[number].clone()
+    }
+
+    /// A client of a replica, with little patience.
+    #[must_use]
+    pub fn client(&self, number: usize) -> &Client {
+        &self.clients[number]
+    }
+
+    /// Starts a replica again that has ended, and waits until it serves.
+    pub fn restart(&self, number: usize) {
+        let program = self.launch(number);
+        self.managers()[number] = program;
+    }
+
+    /// What a replica says about itself, if it answers at once.
+    #[must_use]
+    pub fn status(&self, number: usize) -> Option<v1::StatusResponse> {
+        self.manager(number).is_alive().then(|| self.client(number).status().ok()).flatten()
+    }
+
+    /// Who leads under which term, by what the replicas say of themselves.
+    #[must_use]
+    pub fn leader(&self) -> Option<(usize, u64)> {
+        let each = (0..NAMES.len()).filter_map(|number| Some((number, self.status(number)?)));
+        let leading = each.filter(|(_, status)| status.leadership() == v1::Leadership::Leading);
+        leading.map(|(number, status)| (number, status.term)).max_by_key(|(_, term)| *term)
+    }
+
+    /// Waits until somebody leads under a higher term than this; who, and the term.
+    #[track_caller]
+    pub fn wait_leader_after(&self, term: u64) -> (usize, u64) {
+        wait_for(&format!("a leader after term {term}"), SOON, || {
+            self.leader().filter(|(_, newer)| *newer > term)
+        })
+    }
+
+    /// Waits until everything is as it should be: one leads, all others know it, all of them are in its electorate, and
+    /// its plugin is attended. Who leads, and its term.
+    ///
+    /// # Panics
+    /// With what is still missing, if it does not come soon.
+    #[track_caller]
+    pub fn settle(&self) -> (usize, u64) {
+        let end = since_boot() + SOON;
+        loop {
+            match self.of_one_mind() {
+                Ok(leader) => return leader,
+                Err(why) => assert!(since_boot() < end, "the replicas do not come to be of one mind: {why}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn of_one_mind(&self) -> Result<(usize, u64), String> {
+        let (leader, term) = self.leader().ok_or("nobody leads")?;
+        for (number, name) in NAMES.iter().enumerate() {
+            let status = self.status(number).ok_or_else(|| format!("{name} does not answer"))?;
+            let follows = status.leadership() == v1::Leadership::Following
+                && status.leader.as_ref().is_some_and(|named| named.name == NAMES[leader]);
+            let attends = status.plugins.iter().any(|plugin| plugin.name == "record" && plugin.attended);
+            if if number == leader { !attends } else { !follows } {
+                return Err(format!("{} leads, and {name} says {status:?}", NAMES[leader]));
+            }
+        }
+        let layout = Layout::of("test");
+        let electorate = self.etcd.get(&layout.electorate()).ok_or("there is no electorate")?;
+        let members: ElectorateRecord =
+            serde_json::from_str(&electorate).map_err(|cause| cause.to_string())?;
+        let living = self.etcd.keys(&layout.replicas());
+        if members.members.len() != NAMES.len() || living.len() != NAMES.len() {
+            return Err(format!("the electorate is {electorate}, and there are {living:?}"));
+        }
+        Ok((leader, term))
+    }
+
+    /// Asks whoever leads to hand over to the replica that `to` names, given who leads; empty: to any. Asks again where
+    /// leadership has just moved by itself.
+    ///
+    /// # Panics
+    /// If it is refused for any other reason.
+    #[track_caller]
+    pub fn hand_over(&self, to: impl Fn(usize) -> &'static str) -> v1::HandoverResponse {
+        wait_for("a handover", SOON, || {
+            let (leader, _) = self.leader()?;
+            match self.bed(leader).client(NAMES[leader]).handover(to(leader)) {
+                Ok(answer) => Some(answer),
+                Err(failure) => {
+                    let moved = matches!(failure.reason, Some(Reason::NotLeader | Reason::NoLeader));
+                    assert!(moved, "{} does not hand over: {failure:?}", NAMES[leader]);
+                    None
+                }
+            }
+        })
+    }
+
+    /// Declares a service that is steered all the time, so that the record shows who steers.
+    #[track_caller]
+    pub fn steer_something(&self) {
+        let (leader, _) = self.settle();
+        self.bed(leader).commit(NAMES[leader], &recorded(self.base, "steered"), &["--wait"]).done();
+    }
+
+    /// Callers at all replicas.
+    #[must_use]
+    pub fn hammer(&self, callers: usize) -> Hammer {
+        let sockets = NAMES.iter().enumerate().map(|(number, name)| self.bed(number).socket(name));
+        Hammer::start(sockets.collect(), &recorded(self.base, "hammered"), callers)
+    }
+
+    /// Users of all replicas, which must be on one host: the client library goes where it is sent.
+    #[must_use]
+    pub fn users(&self, users: usize) -> Users {
+        assert!(self.net.is_none(), "the leader's own endpoint is not reached from outside its net");
+        let sockets: Vec<_> = NAMES.iter().map(|name| self.base.socket(name)).collect();
+        Users::start(&sockets, &recorded(self.base, "user").with("every_ms", 0), users)
+    }
+
+    /// No call failed, and of every service that was acknowledged as it was acknowledged last.
+    ///
+    /// # Panics
+    /// If not.
+    #[track_caller]
+    pub fn check_told(&self, told: &Told) {
+        assert!(told.failed.is_empty(), "calls failed: {:#?}", told.failed);
+        let (leader, _) = self.settle();
+        let stored = self.bed(leader).client(NAMES[leader]).list().expect("a list");
+        for (name, last) in told.last() {
+            let found = stored.iter().find(|service| service.name == name);
+            let found = found.unwrap_or_else(|| panic!("{last:?} was acknowledged and is lost"));
+            let number = found.labels.get("number").cloned().unwrap_or_default();
+            assert_eq!((number, found.revision), (last.number.to_string(), last.revision), "{name}");
+        }
+    }
+
+    /// By term: when it steered, as recorded.
+    #[must_use]
+    pub fn reigns(&self) -> Reigns {
+        record::reigns(&self.base.steering_record())
+    }
+}
+
+impl Drop for Group<'_> {
+    fn drop(&mut self) {
+        // Another group may follow in the same bed.
+        self.base.kill_all();
+    }
+}
