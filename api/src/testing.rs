@@ -71,6 +71,14 @@ impl Ca {
         })
     }
 
+    /// The same, but nobody may be a server with it.
+    #[must_use]
+    pub fn issue_for_clients_only(&self, names: &[&str]) -> Issued {
+        self.issue_as(names, |params| {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        })
+    }
+
     fn issue_as(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Issued {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("names");

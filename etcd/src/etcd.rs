@@ -13,7 +13,8 @@ use crate::error::{Error, Failure, Result};
 use crate::judge::{Kind, Verdict, judge};
 use crate::options::{EtcdOptions, OptionsError};
 use crate::pin::Pin;
-use crate::txn::{Found, Header, Range, Txn, TxnAnswer};
+use crate::range::{Found, Header, Range};
+use crate::txn::{Txn, TxnAnswer};
 
 /// The largest answer that is taken.
 pub(crate) const LARGEST_ANSWER: usize = 512 * 1024 * 1024;
@@ -97,17 +98,16 @@ impl Etcd {
         let least = if range.large { self.0.attempt * 10 } else { Duration::ZERO };
         let effort = Effort { read: true, least, patience };
         let what = format!("read {range}");
-        self.attempts(&what, effort, async |client: Client, silences| {
+        let found = self.attempts(&what, effort, async |client: Client, silences| {
             if silences > 0 && range.revision == 0 {
-                // A member whose leader went away while it asked it for the newest revision waits for an answer that
-                // does not come, and lets later readers wait with it (etcd 3.4). A proposal it sends anew.
                 let answer = txn(&client, &range.by_proposal()).await?;
                 return Ok(answer.into_found());
             }
             let mut kv = client.kv_client().max_decoding_message_size(LARGEST_ANSWER);
             kv.get(range.key.clone(), Some(range.options())).await.map(Found::from)
-        })
-        .await
+        });
+        // The client's futures are large.
+        Box::pin(found).await
     }
 
     /// Does a transaction. It may be sent several times, to several endpoints, and so may be applied more than once, or
@@ -122,8 +122,15 @@ impl Etcd {
         let least = self.0.attempt + Duration::from_millis(request.weight() / 2048);
         let least = if request.weight() < 16 * 1024 { Duration::ZERO } else { least };
         let effort = Effort { read: request.only_reads(), least, patience };
-        self.attempts(&format!("{request}"), effort, async |client: Client, _| txn(&client, request).await)
-            .await
+        let what = format!("{request}");
+        let done =
+            self.attempts(&what, effort, async |client: Client, silences| match request.by_proposal() {
+                Some(proposal) if silences > 0 => {
+                    Ok(TxnAnswer { succeeded: true, ..txn(&client, &proposal).await? })
+                }
+                _ => txn(&client, request).await,
+            });
+        Box::pin(done).await
     }
 
     pub(crate) fn pin(&self) -> MutexGuard<'_, Pin> {

@@ -6,7 +6,7 @@ use etcd_client::Client;
 
 use crate::error::{Error, Result};
 use crate::etcd::{Effort, Etcd};
-use crate::txn::Header;
+use crate::range::Header;
 
 /// A lease that was granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

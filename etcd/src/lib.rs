@@ -22,6 +22,7 @@ pub mod layout;
 mod lease;
 mod options;
 mod pin;
+mod range;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod txn;
@@ -31,5 +32,6 @@ pub use error::{Error, Failure, Result};
 pub use etcd::Etcd;
 pub use lease::Granted;
 pub use options::{EtcdOptions, OptionsError, Tls};
-pub use txn::{Answer, Found, Guard, Header, Kv, Op, Range, Txn, TxnAnswer};
+pub use range::{Found, Header, Kv, Range};
+pub use txn::{Answer, Guard, Op, Txn, TxnAnswer};
 pub use watch::{Batch, Event, Watching};

@@ -20,7 +20,7 @@ use crate::error::{Error, Failure, Result};
 use crate::etcd::{Etcd, LARGEST_ANSWER, unconnected};
 use crate::judge::{Kind, Verdict, judge};
 use crate::pin::Pin;
-use crate::txn::{Header, Kv, Range};
+use crate::range::{Header, Kv, Range};
 
 /// How long to ask whether an etcd that seems to have gone back has.
 const CHECK: Duration = Duration::from_secs(5);
@@ -48,9 +48,9 @@ pub enum Event {
 /// Events that came together, in order; whole revisions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
-    /// Who sent it, and how far it was.
+    /// Who sent it, and how far that member was; what happened up to there may still be on its way.
     pub header: Header,
-    /// Empty: nothing happened up to the header's revision.
+    /// Empty: a sign of life, as etcd gives them again and again while nothing happens.
     pub events: Vec<Event>,
 }
 
@@ -243,7 +243,7 @@ impl Watch {
         let progress = events.is_empty() && !response.created() && response.watch_id() >= 0;
         let reached = if progress { header.revision } else { events.last().map_or(0, Event::revision) };
         self.next = self.next.max(reached + 1);
-        if events.is_empty() && !progress {
+        if events.is_empty() && response.created() {
             return None;
         }
         let unheard = self.sender.send(Ok(Batch { header, events })).await.is_err();

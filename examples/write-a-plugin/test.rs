@@ -239,6 +239,20 @@ async fn sigterm_releases_and_ends_with_zero() {
 }
 
 #[tokio::test]
+async fn it_serves_until_it_is_told_to_stop_however_little_it_logs() {
+    let mut bed = Bed::new();
+    bed.kill();
+    bed.child = Some(bed.command().args(["--log", "0"]).spawn().expect("starts"));
+    let (manager, session) = bed.attended(1, LONG).await;
+    manager.commit("file", "a", &bed.spec("a", "one"), 1, b"").await.expect("accepted");
+    session.until_phase("a", Phase::Ready).await.expect("made");
+    bed.signal("-TERM");
+    session.until("released", |seen| seen.released).await.expect("said");
+    drop((manager, session));
+    assert!(bed.exit().await.success());
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let mut bed = Bed::new();
     Manager::connect(&bed.socket(), "store", 1).await.expect("serves");

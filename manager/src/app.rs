@@ -122,7 +122,12 @@ impl App {
 
         let mut tasks = JoinSet::new();
         let abdicate = CancellationToken::new();
-        tasks.spawn(succession::look_at_head(store, campaign.standing(), head_now));
+        if election.is_some() {
+            tasks.spawn(succession::keep_warm(store.clone()));
+        }
+        // Nobody tells of terms where nobody elects.
+        let term = election.as_ref().map_or_else(|| watch::channel(0).1, |election| election.detector.term());
+        tasks.spawn(succession::look_at_head(store, campaign.standing(), term, head_now));
         if let Network::Tls(credentials) = &config.network {
             tasks.spawn(renewal::renew(credentials.clone()));
         }

@@ -27,7 +27,7 @@ pub(crate) fn of_store(error: &om_store::Error) -> Error {
         E::Unavailable { cause, .. } if cause.kind() == std::io::ErrorKind::StorageFull => out
             .hint("make room on the state directory's file system; nothing was lost, and the next try works"),
         E::Unavailable { .. } => out.hint("nothing was stored; see the manager's log"),
-        E::Corrupt { .. } | E::NewerFormat { .. } => {
+        E::Corrupt { .. } | E::NewerFormat { .. } | E::WentBack { .. } => {
             out.hint("nothing was touched; see docs/failure-modes.md")
         }
         _ => out,

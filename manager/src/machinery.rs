@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use om_api::clock;
-use om_api::socket::Address;
+use om_api::socket::{Address, Credentials};
 use om_api::{places, v1};
 use om_etcd::Etcd;
 use om_etcd::layout::{Layout, ReplicaRecord};
@@ -17,7 +17,7 @@ use om_store::{Candidate, Head, Store};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, EtcdMode, Mode, Network};
+use crate::config::{Config, EtcdMode, Mode};
 use crate::office::{Bench, ElectionOffice, StoreOffice};
 use crate::peers::{GrpcNetwork, PeerFront};
 use crate::wills::{FindHeirs, Heirs, Wills};
@@ -87,7 +87,7 @@ impl Machinery {
             network: Arc::new(network),
             clock: clock::boot(),
         }));
-        let store = Arc::new(EtcdStore::new(etcd, layout.clone()));
+        let store = Arc::new(EtcdStore::new(etcd, &layout));
         let office =
             ElectionOffice::new(store.clone(), detector.clone(), layout, candidate(config), instance);
         let election = Some(Election { detector: detector.clone(), me });
@@ -113,14 +113,7 @@ impl Election {
         Arc::new(move || {
             let url =
                 |replica: ReplicaRecord| if replica.host == host { replica.socket } else { replica.endpoint };
-            let ca_pem = match &network {
-                // Without it a plugin would not know whom to trust: it is left no will then.
-                Network::Tls(credentials) => match std::fs::read(&credentials.files().ca) {
-                    Ok(pem) => pem,
-                    Err(_) => return Heirs::default(),
-                },
-                Network::Clear | Network::Insecure => Vec::new(),
-            };
+            let ca_pem = network.credentials().map(Credentials::ca_pem).unwrap_or_default();
             Heirs { endpoints: detector.others().into_iter().map(url).collect(), ca_pem }
         })
     }

@@ -84,10 +84,21 @@ async fn end(office: &dyn Bench, current: &watch::Sender<Option<Reign>>) {
     }
 }
 
-/// Keeps the newest head at hand: looks now and then, and whenever the standing changes.
+/// Loads the state as soon as that works; from then on a store that can follow what others write does so, and a takeover
+/// has nothing to load.
+pub(crate) async fn keep_warm(store: Arc<dyn Store>) {
+    while let Err(error) = store.load().await {
+        debug!(%error, "the state is not loaded yet");
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Keeps the newest head at hand: looks now and then, and whenever the standing changes, or the newest term where that is
+/// told.
 pub(crate) async fn look_at_head(
     store: Arc<dyn Store>,
     mut standing: watch::Receiver<Standing>,
+    mut term: watch::Receiver<u64>,
     head: watch::Sender<Option<Head>>,
 ) {
     loop {
@@ -99,6 +110,7 @@ pub(crate) async fn look_at_head(
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             changed = standing.changed() => if changed.is_err() { return },
+            Ok(()) = term.changed() => {}
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct Claim {
     pub candidate: Candidate,
     /// Whether the holder said that everything under it has stopped.
     pub released: bool,
+    /// Of a released claim: the name of the replica that is to follow, if one was named.
+    pub successor: Option<String>,
     /// Wall time of the claim, milliseconds since 1970 UTC. For people.
     pub time_unix_ms: i64,
 }
@@ -86,4 +88,11 @@ impl Token {
     pub fn previous(&self) -> Option<&Claim> {
         self.previous.as_ref()
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the time of a claim is for people; nothing is decided by it")]
+pub(crate) fn wall_unix_ms() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -54,6 +54,15 @@ pub enum Error {
         /// What and where.
         what: String,
     },
+    /// The backend is not as far as this handle has seen it, or is another one: it was emptied, replaced or restored from
+    /// an older backup. Acknowledged writes are missing, and terms would be given out again. Nothing is touched.
+    #[error(
+        "the state went back: {what}. If it was restored from a backup on purpose, restart all managers and plugins; else restore a newer one"
+    )]
+    WentBack {
+        /// What and where.
+        what: String,
+    },
     /// A newer program wrote this.
     #[error("{what} has format {found}; this program reads up to {known}")]
     NewerFormat {

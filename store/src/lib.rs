@@ -16,17 +16,24 @@
 
 mod change;
 mod claim;
+mod envelope;
 mod error;
+pub mod etcd;
 pub mod file;
 pub mod memory;
+mod records;
+mod staged;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod view;
+mod wire;
 
 pub use change::{Change, Entry, Expect, Op, Precondition, Revision};
 pub use claim::{Candidate, Claim, Head, Term, Token};
 pub use error::{Error, Result};
 pub use view::{Record, View};
+
+use claim::wall_unix_ms;
 
 use std::pin::Pin;
 
@@ -47,8 +54,8 @@ pub trait Store: Send + Sync + 'static {
     /// Where the state is, for people: `file /var/lib/openmanage`.
     fn location(&self) -> String;
 
-    /// What this handle knows: as of its last `load`, with its own appends since. Reading it never waits for the
-    /// backend.
+    /// What this handle knows: as of its last `load` or later, with its own appends since. Reading it never waits for
+    /// the backend.
     fn view(&self) -> &View;
 
     /// The newest claim and the identity of the store. Cheap enough to ask several times a second.
@@ -80,11 +87,12 @@ pub trait Store: Send + Sync + 'static {
     async fn confirm(&self, token: &Token) -> Result<()>;
 
     /// Records that everything done under this claim has stopped, so that the next holder need not wait for it.
-    /// Nothing can be appended under the token afterwards.
+    /// Nothing can be appended under the token afterwards. `successor` is the name of the replica that is to be the
+    /// next holder, if one is wanted: advice, which the next claim's [`previous`](Token::previous) shows.
     ///
     /// # Errors
     /// [`Error::Fenced`], [`Error::Unavailable`].
-    async fn release(&self, token: Token) -> Result<()>;
+    async fn release(&self, token: Token, successor: Option<&str>) -> Result<()>;
 
     /// Writes one change: all of it or nothing, durable before it is answered.
     ///

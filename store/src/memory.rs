@@ -14,6 +14,7 @@ use tokio_stream::wrappers::WatchStream;
 
 use crate::{
     Candidate, Change, Claim, Entry, Error, Head, Result, Revision, Store, Term, Token, View, Watch,
+    wall_unix_ms,
 };
 
 /// A store in memory. Clones and [handles](MemoryStore::handle) share it.
@@ -125,8 +126,13 @@ impl Store for MemoryHandle {
             return Err(Error::Outrun { seen, newest });
         }
         let term = Term(newest.0 + 1);
-        let claim =
-            Claim { term, candidate: candidate.clone(), released: false, time_unix_ms: wall_unix_ms() };
+        let claim = Claim {
+            term,
+            candidate: candidate.clone(),
+            released: false,
+            successor: None,
+            time_unix_ms: wall_unix_ms(),
+        };
         let previous = state.claim.replace(claim);
         self.catch_up(&state);
         Ok(Token::new(term, self.shared.cluster.clone(), previous))
@@ -136,11 +142,12 @@ impl Store for MemoryHandle {
         self.shared.lock().holds(token, &self.shared.cluster)
     }
 
-    async fn release(&self, token: Token) -> Result<()> {
+    async fn release(&self, token: Token, successor: Option<&str>) -> Result<()> {
         let mut state = self.shared.lock();
         state.holds(&token, &self.shared.cluster)?;
         if let Some(claim) = &mut state.claim {
             claim.released = true;
+            claim.successor = successor.map(str::to_owned);
         }
         Ok(())
     }
@@ -221,13 +228,6 @@ impl Stream for Following {
             }
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the time of a claim is for people; nothing is decided by it")]
-fn wall_unix_ms() -> i64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -81,6 +81,7 @@ pub struct EtcdDetector {
     commands: mpsc::Sender<Command>,
     said: watch::Receiver<Leadership>,
     sight: watch::Receiver<Option<Sighting>>,
+    term: watch::Receiver<u64>,
     instance: String,
     description: String,
     clock: Clock,
@@ -103,8 +104,8 @@ impl EtcdDetector {
             replica,
             lease_ttl,
         });
-        let station::Ends { commands, said, sight, tasks } = ends;
-        Self { commands, said, sight, instance, description, clock, _tasks: tasks }
+        let station::Ends { commands, said, sight, term, tasks } = ends;
+        Self { commands, said, sight, term, instance, description, clock, _tasks: tasks }
     }
 
     /// Takes a line that another replica opened to this one.
@@ -140,6 +141,12 @@ impl EtcdDetector {
         let seen = self.sight.borrow();
         let Some(Sighting::Seen(election)) = &*seen else { return Vec::new() };
         election.replicas.values().filter(|replica| replica.instance != self.instance).cloned().collect()
+    }
+
+    /// The newest term that etcd knows of, and every change of it; 0: none.
+    #[must_use]
+    pub fn term(&self) -> watch::Receiver<u64> {
+        self.term.clone()
     }
 
     /// Returns when the election has been seen for the first time.

@@ -1,10 +1,12 @@
 //! What a replica reads and writes of the election in etcd.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use om_etcd::layout::{BeatRecord, ElectorateRecord, Layout, LeaderRecord, ReplicaRecord};
-use om_etcd::{Error, Etcd, Guard, Kv, Op, Range, Txn, Watching};
+use om_etcd::{Error, Etcd, Guard, Header, Kv, Op, Range, Txn, TxnAnswer, Watching};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -18,17 +20,66 @@ const PATIENCE: Duration = Duration::from_millis(800);
 pub(super) struct Register {
     pub(super) etcd: Etcd,
     layout: Layout,
+    past: Arc<Past>,
+}
+
+/// What is known of the past of etcd: one that is behind it has been wiped, or restored from an older backup, and what it
+/// says of terms does not count. Once that was seen it counts for good: more writes would only hide it.
+#[derive(Default)]
+struct Past {
+    revision: AtomicI64,
+    cluster: OnceLock<u64>,
+    went_back: OnceLock<String>,
+}
+
+impl Past {
+    /// Takes in the answer to something that was asked when `before` was known.
+    fn check(&self, before: i64, header: Header) -> Result<(), String> {
+        self.revision.fetch_max(header.revision, Ordering::SeqCst);
+        let cluster = *self.cluster.get_or_init(|| header.cluster);
+        if header.revision < before || header.cluster != cluster {
+            let found = if header.cluster == cluster {
+                format!("it is at revision {}, and was at {before}", header.revision)
+            } else {
+                format!("it is cluster {:x}, and was {cluster:x}", header.cluster)
+            };
+            self.went_back.get_or_init(|| {
+                format!(
+                    "etcd went back: {found}; has it been wiped, or restored from an older backup? Nobody leads on that: \
+                     restore a newer backup, or restart every manager and plugin to go on from what etcd holds"
+                )
+            });
+        }
+        self.went_back.get().map_or(Ok(()), |why| Err(why.clone()))
+    }
+
+    fn revision(&self) -> i64 {
+        self.revision.load(Ordering::SeqCst)
+    }
 }
 
 impl Register {
     pub(super) fn new(etcd: Etcd, layout: Layout) -> Self {
-        Self { etcd, layout }
+        Self { etcd, layout, past: Arc::default() }
+    }
+
+    /// Takes in how far etcd is, from what a watch says.
+    pub(super) fn learn(&self, header: Header) -> Result<(), String> {
+        // Members may lag behind each other: only what is asked for anew tells that etcd went back.
+        self.past.check(header.revision, header)
+    }
+
+    /// Why nothing that etcd says counts any more, if so.
+    pub(super) fn went_back(&self) -> Option<String> {
+        self.past.went_back.get().cloned()
     }
 
     /// The election as it is now, and the revision of etcd at which it was read.
     pub(super) async fn look(&self, patience: Duration) -> Result<(Election, i64), String> {
+        let before = self.past.revision();
         let found = self.etcd.range(&Range::prefix(self.layout.election()), patience).await;
         let found = found.map_err(|error| error.to_string())?;
+        self.past.check(before, found.header)?;
         let mut election = Election::default();
         for kv in &found.kvs {
             self.take(&mut election, &kv.key, Some(kv))?;
@@ -75,9 +126,9 @@ impl Register {
             .when(Guard::modified(&key, signed(electorate)))
             .then(Op::put(&key, json(&electorate_record(members, settles))))
             .otherwise(Op::get(&key));
-        let answer = match self.etcd.txn(&txn, PATIENCE).await {
+        let answer = match self.ask(&txn).await {
             Ok(answer) => answer,
-            Err(error) => return Outcome::Unclear(error.to_string()),
+            Err(outcome) => return outcome,
         };
         if answer.succeeded {
             return Outcome::Done(answer.header.revision.unsigned_abs());
@@ -96,19 +147,33 @@ impl Register {
     pub(super) async fn beat(&self, term: u64, authority: Duration) -> Outcome<()> {
         let record = BeatRecord { term, authority_ms: millis(authority) };
         let txn = self.under(term).then(Op::put(self.layout.beat(), json(&record)));
-        match self.etcd.txn(&txn, PATIENCE).await {
+        match self.ask(&txn).await {
             Ok(answer) if answer.succeeded => Outcome::Done(()),
             Ok(answer) => self.fenced(term, answer.found(0)).map_or_else(unexplained, Outcome::Fenced),
-            Err(error) => Outcome::Unclear(error.to_string()),
+            Err(outcome) => outcome,
         }
     }
 
     /// Looks whether the claim of `term` still is the newest.
     pub(super) async fn prove(&self, term: u64) -> Outcome<()> {
-        match self.etcd.range(&Range::key(self.layout.leader()), PATIENCE).await {
-            Ok(found) => self.fenced(term, &found.kvs).map_or(Outcome::Done(()), Outcome::Fenced),
-            Err(error) => Outcome::Unclear(error.to_string()),
+        let before = self.past.revision();
+        let found = match self.etcd.range(&Range::key(self.layout.leader()), PATIENCE).await {
+            Ok(found) => found,
+            Err(error) => return Outcome::Unclear(error.to_string()),
+        };
+        match self.past.check(before, found.header) {
+            Ok(()) => self.fenced(term, &found.kvs).map_or(Outcome::Done(()), Outcome::Fenced),
+            Err(why) => Outcome::Fenced(why),
         }
+    }
+
+    /// Does a transaction; `Err`: the outcome, if that is no answer that counts.
+    async fn ask<T>(&self, txn: &Txn) -> Result<TxnAnswer, Outcome<T>> {
+        let before = self.past.revision();
+        let answer =
+            self.etcd.txn(txn, PATIENCE).await.map_err(|error| Outcome::Unclear(error.to_string()))?;
+        self.past.check(before, answer.header).map_err(Outcome::Fenced)?;
+        Ok(answer)
     }
 
     /// Puts a replica's record under its lease.

@@ -252,6 +252,11 @@ impl Seat {
         self.now + with_drift(self.settings.hold)
     }
 
+    /// Whether the election can be seen, for all that this seat was told.
+    pub(super) fn sees(&self) -> bool {
+        self.blind.is_none()
+    }
+
     /// Whether another replica has this one's name.
     pub(super) fn is_namesake(&self, peer: &str) -> bool {
         let election = self.election.as_ref();

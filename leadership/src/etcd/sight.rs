@@ -64,6 +64,9 @@ async fn follow(
             Ok(Some(Err(error))) => return error.to_string(),
             Ok(Some(Ok(batch))) => batch,
         };
+        if let Err(why) = register.learn(batch.header) {
+            return why;
+        }
         for event in &batch.events {
             let kv = match event {
                 Event::Put(kv) => Some(kv),

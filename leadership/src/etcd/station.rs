@@ -36,6 +36,7 @@ pub(super) struct Station {
     pub(super) register: Register,
     pub(super) clock: Clock,
     pub(super) said: watch::Sender<Leadership>,
+    pub(super) term: watch::Sender<u64>,
     pub(super) warrant: Option<oneshot::Sender<Option<Warrant>>>,
     pub(super) confirm: Option<oneshot::Sender<Result<Duration, OfficeError>>>,
     pub(super) writes: JoinSet<Input>,
@@ -127,7 +128,10 @@ impl Station {
 
     fn sighted(&mut self, sighting: Option<Sighting>) {
         match sighting {
+            Some(Sighting::Seen(_)) if self.register.went_back().is_some() => {}
             Some(Sighting::Seen(election)) => {
+                let term = election.term();
+                self.term.send_if_modified(|known| std::mem::replace(known, term) != term);
                 for peer in self.lines.keep(&election.replicas) {
                     self.step(Input::Unlinked(peer));
                 }
@@ -140,6 +144,12 @@ impl Station {
 
     fn step(&mut self, input: Input) {
         let now = (self.clock)();
+        // Before anything else is decided by what such an etcd says.
+        let gone_back = self.register.went_back().filter(|_| self.seat.sees());
+        let first = gone_back.map_or_else(Vec::new, |why| self.seat.step(now, Input::Blind(why)));
+        for output in first {
+            self.perform(now, output);
+        }
         for output in self.seat.step(now, input) {
             self.perform(now, output);
         }
@@ -194,6 +204,7 @@ pub(super) struct Ends {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) said: watch::Receiver<Leadership>,
     pub(super) sight: watch::Receiver<Option<Sighting>>,
+    pub(super) term: watch::Receiver<u64>,
     pub(super) tasks: JoinSet<()>,
 }
 
@@ -212,6 +223,7 @@ pub(super) fn start(parts: Parts) -> Ends {
     let Parts { seat, lines, register, clock, replica, lease_ttl } = parts;
     let (commands, orders) = mpsc::channel(64);
     let (said, reader) = watch::channel(Leadership::not_looked());
+    let (term, newest) = watch::channel(0);
     let (seen, sight) = watch::channel(None);
     let seen_by_all = sight.clone();
     let mut tasks = JoinSet::new();
@@ -223,10 +235,11 @@ pub(super) fn start(parts: Parts) -> Ends {
         register,
         clock: Arc::clone(&clock),
         said,
+        term,
         warrant: None,
         confirm: None,
         writes: JoinSet::new(),
     };
     tasks.spawn(station.run(orders, sight));
-    Ends { commands, said: reader, sight: seen_by_all, tasks }
+    Ends { commands, said: reader, sight: seen_by_all, term: newest, tasks }
 }

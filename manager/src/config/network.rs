@@ -43,6 +43,16 @@ impl Network {
         }
     }
 
+    /// Refuses an address at which everybody would refuse the certificate.
+    pub(super) fn can_be_named(&self, advertised: &Address) -> Result<(), String> {
+        match (self, advertised) {
+            (Self::Tls(credentials), Address::Tcp { host, .. }) => {
+                credentials.check_host(host).map_err(|error| error.to_string())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The certificates, if TLS is spoken.
     #[must_use]
     pub fn credentials(&self) -> Option<&Credentials> {

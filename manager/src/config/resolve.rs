@@ -236,7 +236,8 @@ fn rest(
     let own = || format!("unix://{}", places::socket(&plugins_dir, &name).display());
     let default = if set { String::new() } else { network::advertised(&listen)?.unwrap_or_else(own) };
     let advertise = sources.pick("advertise", common.advertise, file.advertise, default);
-    let _: Address = advertise.parse().map_err(|why| format!("--advertise: {why}"))?;
+    let address: Address = advertise.parse().map_err(|why| format!("--advertise: {why}"))?;
+    network.can_be_named(&address)?;
     let authority = sources.pick("authority", common.authority, file.authority, shown(authority));
     let authority = duration(&authority).map_err(|why| format!("--authority: {why}"))?;
     let timing = Timing::from_ttl(authority).map_err(|why| format!("--authority: {why}"))?;

@@ -110,6 +110,9 @@ fn other_hosts_are_served_by_tls_or_because_somebody_said_insecure() {
         shown.contains("key.pem\"  # flag --tls-key\n") && shown.contains("insecure = false  # default\n")
     );
     assert!(toml::from_str::<toml::Table>(&shown).is_ok(), "what is shown can be used as a file: {shown}");
+    let elsewhere = [&words[..], &["--advertise", "tcp://10.0.0.2:7700"]].concat();
+    let why = os(&elsewhere).expect_err("of another host");
+    assert!(why.contains("cert.pem") && why.contains("not for 10.0.0.2"), "{why}");
     words.push("--insecure");
     assert!(os(&words).expect_err("both").contains("--insecure"));
 }

@@ -70,7 +70,7 @@ pub(crate) trait Bench: om_leadership::Office {
 fn judge(error: Error) -> OfficeError {
     match error {
         Error::Fenced { .. } | Error::Outrun { .. } => OfficeError::Fenced(error.to_string()),
-        Error::Corrupt { .. } | Error::NewerFormat { .. } => {
+        Error::Corrupt { .. } | Error::NewerFormat { .. } | Error::WentBack { .. } => {
             warn!(%error, "cannot lead: the state is not touched");
             OfficeError::Refused(error.to_string())
         }

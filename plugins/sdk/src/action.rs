@@ -38,7 +38,7 @@ impl Shell {
         let service = Service::new(record.clone(), session, record.crew());
         let shell = self.clone();
         if known.effect() == Effect::Read {
-            self.tasks.spawn(async move {
+            let reading = async move {
                 let output = Output::new(sender.clone());
                 let running = caught(async { shell.plugin.run(service, &action, args, output).await });
                 tokio::select! {
@@ -49,7 +49,8 @@ impl Shell {
                         Err(panic) => end.with(Err(Failed(format!("the plugin panicked: {panic}")))),
                     },
                 }
-            });
+            };
+            self.tasks.spawn_on(reading, &self.works);
         } else {
             self.authorize(&caller, &action).await?;
             if record.is_destroying() {
@@ -57,7 +58,7 @@ impl Shell {
                 return Err(error.into());
             }
             let crew = service.crew().clone();
-            crew.spawn(async move {
+            crew.spawn_on(&self.works, async move {
                 let output = Output::new(sender.clone());
                 let running = async { shell.plugin.run(service.clone(), &action, args, output).await };
                 tokio::select! {

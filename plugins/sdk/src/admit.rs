@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use om_api::clock::Clock;
 use om_api::{Error, Reason, metadata, v1};
+use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -25,6 +26,8 @@ pub(crate) struct Shell {
     pub(crate) host: Arc<str>,
     pub(crate) kinds: Vec<v1::Kind>,
     pub(crate) clock: Clock,
+    /// Where the plugin's own code runs.
+    pub(crate) works: Handle,
     pub(crate) terms: Mutex<Terms>,
     pub(crate) current: Mutex<Option<Arc<Session>>>,
     /// One session opens at a time.
@@ -56,7 +59,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shell {
-    pub(crate) fn new(plugin: Arc<dyn Plugin>, kinds: Vec<v1::Kind>, options: &crate::Options) -> Arc<Self> {
+    pub(crate) fn new(
+        plugin: Arc<dyn Plugin>,
+        kinds: Vec<v1::Kind>,
+        options: &crate::Options,
+        works: Handle,
+    ) -> Arc<Self> {
         Arc::new(Self {
             plugin,
             kinds,
@@ -65,6 +73,7 @@ impl Shell {
             instance: uuid::Uuid::new_v4().to_string(),
             host: options.host.as_str().into(),
             clock: options.clock.clone(),
+            works,
             terms: Mutex::default(),
             current: Mutex::default(),
             gate: tokio::sync::Mutex::default(),

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -36,12 +37,12 @@ impl Crew {
     }
 
     /// Starts a member of the crew, as soon as the crew before is gone and unless this one is over by then.
-    pub(crate) fn spawn<F>(self: &Arc<Self>, work: F)
+    pub(crate) fn spawn_on<F>(self: &Arc<Self>, works: &Handle, work: F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let crew = self.clone();
-        self.tasks.spawn(async move {
+        let member = async move {
             // Also when over meanwhile: whoever waits for this crew waits for the one before it too.
             if let Some(earlier) = crew.earlier() {
                 earlier.gone().await;
@@ -50,7 +51,8 @@ impl Crew {
             if !crew.over.is_cancelled() {
                 work.await;
             }
-        });
+        };
+        self.tasks.spawn_on(member, works);
     }
 
     /// Tells the crew to stop.
@@ -81,11 +83,11 @@ mod tests {
         let session = CancellationToken::new();
         let leave = CancellationToken::new();
         let first = Crew::new(&session, None);
-        first.spawn(leave.clone().cancelled_owned());
+        first.spawn_on(&Handle::current(), leave.clone().cancelled_owned());
         let second = Crew::new(&session, Some(first.clone()));
         let began = Arc::new(AtomicBool::new(false));
         let mark = began.clone();
-        second.spawn(async move { mark.store(true, Ordering::SeqCst) });
+        second.spawn_on(&Handle::current(), async move { mark.store(true, Ordering::SeqCst) });
         tokio::task::yield_now().await;
         assert!(second.waits() && !began.load(Ordering::SeqCst));
         leave.cancel();
@@ -98,9 +100,9 @@ mod tests {
         let session = CancellationToken::new();
         let leave = CancellationToken::new();
         let first = Crew::new(&session, None);
-        first.spawn(leave.clone().cancelled_owned());
+        first.spawn_on(&Handle::current(), leave.clone().cancelled_owned());
         let second = Crew::new(&session, Some(first));
-        second.spawn(async { unreachable!("it was over before its turn") });
+        second.spawn_on(&Handle::current(), async { unreachable!("it was over before its turn") });
         second.stop();
         tokio::task::yield_now().await;
         assert!(!second.is_gone());

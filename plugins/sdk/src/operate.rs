@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use om_api::v1::{self, Phase};
 use om_api::{Error, MAX_SPEC_BYTES, Reason, names};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Request, Response, Status};
 
 use crate::admit::{Shell, fenced};
@@ -39,17 +40,19 @@ impl Shell {
     }
 
     async fn plan(&self, wanted: Declared, current: Option<Declared>) -> Result<v1::CommitResponse, Error> {
-        let planned = tokio::time::timeout(
-            PLAN_BOUND,
-            caught(async { self.plugin.plan(&wanted, current.as_ref()).await }),
-        );
-        let failed =
-            |why: String| Error::new(Reason::PluginFailed, format!("cannot plan {}: {why}", wanted.name));
-        let plan = planned
-            .await
+        let name = wanted.name.clone();
+        let failed = |why: String| Error::new(Reason::PluginFailed, format!("cannot plan {name}: {why}"));
+        let plugin = self.plugin.clone();
+        let planning = AbortOnDropHandle::new(self.works.spawn(async move {
+            let plan = caught(async { plugin.plan(&wanted, current.as_ref()).await }).await;
+            (plan, wanted, current)
+        }));
+        let planned = tokio::time::timeout(PLAN_BOUND, planning).await;
+        let (plan, wanted, current) = planned
             .map_err(|_| failed(format!("the plugin did not answer within {PLAN_BOUND:?}")))?
-            .map_err(|panic| failed(format!("the plugin panicked: {panic}")))?
-            .map_err(Error::from)?;
+            .map_err(|_| failed("the plugin is stopping".to_owned()))?;
+        let plan =
+            plan.map_err(|panic| failed(format!("the plugin panicked: {panic}")))?.map_err(Error::from)?;
         let known = self.session().and_then(|session| session.services.get(&wanted.name));
         let view = known.map(|record| record.view());
         Ok(v1::CommitResponse {
@@ -135,7 +138,7 @@ impl Shell {
         }
         let service = Service::new(record.clone(), session.clone(), crew.clone());
         let (shell, record) = (self.clone(), record.clone());
-        crew.spawn(async move {
+        crew.spawn_on(&self.works, async move {
             match work {
                 Work::LookAfter => steer::look_after(&shell, &record, &service).await,
                 Work::TearDown => steer::tear_down(&shell, &record, &service).await,

@@ -10,10 +10,11 @@ use clap_complete::Shell as CompletionShell;
 use om_api::clock::{self, Clock};
 use om_api::{names, places};
 use sd_notify::NotifyState;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Options, Plugin, bind, log};
+use crate::{Options, Plugin, bind_apart, log};
 
 /// Exit codes, as every program of OpenManage has them.
 const FAILED: u8 = 1;
@@ -161,18 +162,21 @@ fn start<F: Args>(
         host: context.host,
         clock: context.clock,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|cause| format!("cannot start: {cause}"))?;
-    let served = runtime.block_on(run(plugin, &options));
+    let cannot = |cause| format!("cannot start: {cause}");
+    let works = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(cannot)?;
+    // A thread of its own for the manager: see `bind_apart`.
+    let front = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+    let served = front.block_on(run(plugin, &options, works.handle().clone()));
     // A task that blocks its thread must not hold up the exit.
-    runtime.shutdown_background();
+    works.shutdown_background();
+    front.shutdown_background();
     served
 }
 
-async fn run(plugin: Arc<dyn Plugin>, options: &Options) -> Result<(), String> {
+async fn run(plugin: Arc<dyn Plugin>, options: &Options, works: Handle) -> Result<(), String> {
     let listen = |kind| signal(kind).map_err(|cause| format!("cannot listen for signals: {cause}"));
     let (mut term, mut int) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let serving = bind(plugin, options).map_err(|cause| cause.to_string())?;
+    let serving = bind_apart(plugin, options, works).map_err(|cause| cause.to_string())?;
     tracing::info!(version = options.version, "serving {}", serving.path().display());
     let shutdown = CancellationToken::new();
     let signals = async {
@@ -182,7 +186,9 @@ async fn run(plugin: Arc<dyn Plugin>, options: &Options) -> Result<(), String> {
                 _ = int.recv() => "SIGINT",
             }
         };
-        tracing::info!("{}: stopping; what was started keeps running", next().await);
+        // Not within the macro: a log that leaves this out would not wait for it.
+        let signal = next().await;
+        tracing::info!("{signal}: stopping; what was started keeps running");
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
         shutdown.cancel();
         next().await

@@ -8,6 +8,7 @@ use om_api::clock::Clock;
 use om_api::socket::{BindError, BoundSocket, SocketOptions};
 use om_api::v1::service_plugin_server::ServicePluginServer;
 use om_api::{MAX_MESSAGE_BYTES, names, places, v1};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::Plugin;
@@ -71,6 +72,15 @@ pub struct Serving {
 /// # Errors
 /// [`ServeError`].
 pub fn bind(plugin: Arc<dyn Plugin>, options: &Options) -> Result<Serving, ServeError> {
+    bind_apart(plugin, options, Handle::current())
+}
+
+/// The same, with the plugin's own code on another runtime than the calls that are answered and the renewals that are
+/// asked for: work that fills all threads does not cost the authority, which may last no longer than a fifth of a second.
+///
+/// # Errors
+/// [`ServeError`].
+pub fn bind_apart(plugin: Arc<dyn Plugin>, options: &Options, works: Handle) -> Result<Serving, ServeError> {
     names::check_socket(&options.name).map_err(ServeError::Name)?;
     let kinds =
         caught_call(|| plugin.kinds()).map_err(|panic| ServeError::Kinds(format!("it panicked: {panic}")))?;
@@ -78,7 +88,7 @@ pub fn bind(plugin: Arc<dyn Plugin>, options: &Options) -> Result<Serving, Serve
     let path = places::socket(&options.plugins_dir, &options.name);
     let how = SocketOptions { mode: options.socket_mode, group: options.socket_group.clone() };
     let socket = om_api::socket::bind(&path, &how)?;
-    Ok(Serving { shell: Shell::new(plugin, kinds, options), socket })
+    Ok(Serving { shell: Shell::new(plugin, kinds, options, works), socket })
 }
 
 /// Serves a plugin until `shutdown`; then stops steering (members stay), says so to the manager, lets calls finish, and

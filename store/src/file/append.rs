@@ -1,16 +1,11 @@
 //! Group commit: several changes, one frame, one sync.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use super::engine::{Append, Engine, Reply};
 use super::names::SegmentId;
 use super::segment::{self, Refused};
 use super::verdict::Verdict;
-use crate::{Change, Entry, Error, Expect, Op, Precondition, Result, Revision, Term, View};
-
-/// The largest change, in bytes as written.
-pub(crate) const MAX_CHANGE: u64 = 32 * 1024 * 1024;
+use crate::staged::Staged;
+use crate::{Entry, Error, Result, Revision, Term};
 
 impl Engine {
     /// Does the changes, in order, and answers each.
@@ -116,54 +111,5 @@ fn not_written(error: &Error) -> Error {
     match error {
         Error::Unclear(why) => Error::io("write together with others", std::io::Error::other(why.clone())),
         other => other.clone(),
-    }
-}
-
-/// Changes that are accepted if they can be written, on top of the view.
-struct Staged<'a> {
-    view: &'a View,
-    term: u64,
-    revision: Revision,
-    touched: HashMap<Arc<str>, Option<Revision>>,
-    entries: Vec<Entry>,
-}
-
-impl<'a> Staged<'a> {
-    fn on(view: &'a View, term: Term) -> Self {
-        let revision = view.revision();
-        Self { view, term: term.0, revision, touched: HashMap::new(), entries: Vec::new() }
-    }
-
-    fn add(&mut self, change: Change) -> Result<Revision> {
-        for Precondition { key, expect } in &change.preconditions {
-            let actual = match self.touched.get(key) {
-                Some(touched) => *touched,
-                None => self.view.modified(key),
-            };
-            let holds = match expect {
-                Expect::Absent => actual.is_none(),
-                Expect::Present => actual.is_some(),
-                Expect::Modified(revision) => actual == Some(*revision),
-            };
-            if !holds {
-                return Err(Error::Conflict { key: key.clone(), expected: *expect, actual });
-            }
-        }
-        let revision = self.revision + 1;
-        let Change { ops, time_unix_ms, .. } = change;
-        let entry = Entry { revision, term: self.term, time_unix_ms, ops };
-        let size = segment::encoded_len(&entry);
-        if size > MAX_CHANGE {
-            return Err(Error::TooLarge { size, limit: MAX_CHANGE });
-        }
-        for op in &entry.ops {
-            match op {
-                Op::Put { key, .. } => self.touched.insert(key.clone(), Some(revision)),
-                Op::Delete { key } => self.touched.insert(key.clone(), None),
-            };
-        }
-        self.revision = revision;
-        self.entries.push(entry);
-        Ok(revision)
     }
 }

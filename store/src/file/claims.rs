@@ -9,11 +9,11 @@
 //! own one was removed before it. In this order, the two answers prove that at the moment of the first the claim was
 //! the newest.
 
-use super::envelope::{self, Kind};
 use super::fs::Fs;
 use super::names::{self, Inventory};
 use super::wire::ClaimFile;
-use crate::{Candidate, Claim, Error, Head, Result, Term};
+use crate::envelope::{self, Kind};
+use crate::{Candidate, Claim, Error, Head, Result, Term, wall_unix_ms};
 
 /// A claim of ours, or the one that a state was read under.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +77,9 @@ impl Fs {
         Ok(Some((file.into_claim(released), reign)))
     }
 
-    pub(crate) fn released(&self, term: u64, cluster: &str) -> Result<bool> {
-        let file = self.claim_file(Kind::Release, &names::release(term), term, cluster)?;
-        Ok(file.is_some())
+    /// The record that a term was released, if it was.
+    pub(crate) fn released(&self, term: u64, cluster: &str) -> Result<Option<ClaimFile>> {
+        self.claim_file(Kind::Release, &names::release(term), term, cluster)
     }
 
     fn claim_file(&self, kind: Kind, name: &str, term: u64, cluster: &str) -> Result<Option<ClaimFile>> {
@@ -103,6 +103,7 @@ impl Fs {
             endpoint: candidate.endpoint.clone(),
             authority_ms: candidate.authority_ms,
             time_unix_ms: wall_unix_ms(),
+            successor: String::new(),
         };
         let reign = Reign { term, nonce, cluster: cluster.to_owned() };
         let name = names::claim(term);
@@ -128,12 +129,13 @@ impl Fs {
     }
 
     /// Records that the term's work has stopped.
-    pub(crate) fn write_release(&self, reign: &Reign) -> Result<()> {
+    pub(crate) fn write_release(&self, reign: &Reign, successor: Option<String>) -> Result<()> {
         let file = ClaimFile {
             cluster: reign.cluster.clone(),
             term: reign.term,
             nonce: reign.nonce.clone(),
             time_unix_ms: wall_unix_ms(),
+            successor: successor.unwrap_or_default(),
             ..ClaimFile::default()
         };
         self.temporary(&envelope::encode(Kind::Release, &file))?.link(&names::release(reign.term))?;
@@ -157,11 +159,4 @@ impl Fs {
             std::thread::sleep(self.tuning.patience);
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the time of a claim is for people; nothing is decided by it")]
-fn wall_unix_ms() -> i64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

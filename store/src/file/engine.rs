@@ -43,6 +43,7 @@ pub(crate) enum Command {
     },
     Release {
         term: Term,
+        successor: Option<String>,
         reply: Reply<()>,
     },
 }
@@ -121,7 +122,9 @@ impl Engine {
                 Command::Rotate { term, snapshot, reply } => {
                     drop(reply.send(self.rotate(term, snapshot)));
                 }
-                Command::Release { term, reply } => drop(reply.send(self.release(term))),
+                Command::Release { term, successor, reply } => {
+                    drop(reply.send(self.release(term, successor)));
+                }
             }
             if next.is_none() {
                 next = commands.blocking_recv();
@@ -199,7 +202,9 @@ impl Engine {
         })?;
         let mut previous = loaded.head.claim;
         if let Some(previous) = &mut previous {
-            previous.released = self.fs.released(previous.term.0, &cluster)?;
+            let release = self.fs.released(previous.term.0, &cluster)?;
+            previous.released = release.is_some();
+            previous.successor = release.map(|it| it.successor).filter(|name| !name.is_empty());
         }
         if let Err(error) = self.begin_term(reign.clone()) {
             // A newer holder may have removed what this one went on from.
@@ -295,7 +300,7 @@ impl Engine {
         }
     }
 
-    fn release(&mut self, term: Term) -> Result<()> {
+    fn release(&mut self, term: Term, successor: Option<String>) -> Result<()> {
         let fenced = |fs: &Fs| Error::Fenced { own: term, newest: fs.newest_term(term.0) };
         let reign = match &self.writer {
             Some(writer) if writer.reign.term == term.0 => writer.reign.clone(),
@@ -304,7 +309,7 @@ impl Engine {
         // Whatever becomes of the record, nothing is written under the token any more.
         self.depose();
         self.fs.confirm(&reign)?;
-        self.fs.write_release(&reign)
+        self.fs.write_release(&reign, successor)
     }
 }
 

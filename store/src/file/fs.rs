@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::disk::{Disk, DiskFile};
-use super::envelope::{self, Kind};
 use super::names::{self, Inventory, SegmentId};
 use super::wire::{Format, SegmentHeader};
+use crate::envelope::{self, Kind};
 use crate::{Error, Result};
 
 /// Sizes and pauses; the defaults are for production.

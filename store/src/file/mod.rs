@@ -31,7 +31,6 @@ mod claims;
 mod compact;
 pub mod disk;
 mod engine;
-mod envelope;
 mod frame;
 mod fs;
 mod load;
@@ -161,8 +160,9 @@ impl Store for FileStore {
         }
     }
 
-    async fn release(&self, token: Token) -> Result<()> {
-        self.ask(|reply| Command::Release { term: token.term(), reply }).await
+    async fn release(&self, token: Token, successor: Option<&str>) -> Result<()> {
+        let successor = successor.map(str::to_owned);
+        self.ask(|reply| Command::Release { term: token.term(), successor, reply }).await
     }
 
     async fn append(&self, token: &Token, change: Change) -> Result<Revision> {

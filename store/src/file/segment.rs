@@ -3,11 +3,11 @@
 use prost::Message;
 
 use super::disk::DiskFile;
-use super::envelope::{self, Kind};
 use super::frame::{self, Next, Seed, Window};
 use super::fs::{Fs, Temporary};
 use super::names::{self, SegmentId, SnapshotId};
 use super::wire::{Batch, SegmentHeader};
+use crate::envelope::{self, Kind};
 use crate::{Entry, Error, Result, Revision};
 
 /// Frames begin here at the earliest; the head of the file is in front.
@@ -232,11 +232,6 @@ impl Segment {
 /// The payload that records these entries.
 pub(crate) fn encode(entries: &[Entry]) -> Vec<u8> {
     Batch { entries: entries.iter().map(Into::into).collect() }.encode_to_vec()
-}
-
-/// Bytes that an entry takes in a payload, nearly.
-pub(crate) fn encoded_len(entry: &Entry) -> u64 {
-    super::wire::EntryRecord::from(entry).encoded_len() as u64
 }
 
 /// Checks that entries follow one another.

@@ -5,20 +5,15 @@
 //! that no bit of the file goes unchecked.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::sync::Arc;
 
-use flate2::Compression;
-use flate2::bufread::GzDecoder;
-use flate2::write::GzEncoder;
-use prost::Message;
-
 use super::disk::DiskFile;
-use super::envelope::{self, Kind};
 use super::fs::{Fs, Temporary};
 use super::names::{self, SnapshotId};
-use super::wire::{SnapshotHeader, SnapshotRecord};
-use crate::{Error, Record, Result};
+use super::wire::SnapshotHeader;
+use crate::envelope::{self, Kind};
+use crate::{Error, Record, Result, records};
 
 const MARK: [u8; 4] = *b"omS1";
 const TRAILER: usize = 16;
@@ -64,26 +59,8 @@ impl Fs {
         if trailer[8..12] != crc32fast::hash(body).to_le_bytes() {
             return Err(corrupt("its checksum does not fit"));
         }
-        unpack(body, &header).map_err(|error| corrupt(&error.to_string()))
+        records::unpack(body, header.count).map_err(|error| corrupt(&error.to_string()))
     }
-}
-
-fn unpack(body: &[u8], header: &SnapshotHeader) -> io::Result<BTreeMap<Arc<str>, Record>> {
-    let mut plain = Vec::new();
-    GzDecoder::new(body).read_to_end(&mut plain)?;
-    let mut rest = plain.as_slice();
-    let mut records = Vec::new();
-    while !rest.is_empty() {
-        let record = SnapshotRecord::decode_length_delimited(&mut rest).map_err(io::Error::other)?;
-        let key: Arc<str> = record.key.into();
-        records.push((key, Record { value: record.value, modified: record.modified }));
-    }
-    if records.len() as u64 != header.count {
-        let why = format!("holds {} keys, not {}", records.len(), header.count);
-        return Err(io::Error::other(why));
-    }
-    // They are in order: the map is built in one go.
-    Ok(records.into_iter().collect())
 }
 
 fn fill(
@@ -96,16 +73,7 @@ fn fill(
     sink.flush()?;
     let body = sink.offset;
     sink.sum = crc32fast::Hasher::new();
-    let mut gzip = GzEncoder::new(sink, Compression::fast());
-    let mut buffer = Vec::new();
-    for (key, record) in records {
-        let record =
-            SnapshotRecord { key: key.to_string(), value: record.value.clone(), modified: record.modified };
-        buffer.clear();
-        record.encode_length_delimited(&mut buffer).map_err(io::Error::other)?;
-        gzip.write_all(&buffer)?;
-    }
-    let mut sink = gzip.finish()?;
+    let mut sink = records::pack(sink, records)?;
     sink.flush()?;
     let length = sink.offset - body;
     let sum = sink.sum.clone().finalize();

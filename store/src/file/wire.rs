@@ -1,10 +1,7 @@
 //! What the files hold, as messages.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-
-use crate::{Candidate, Claim, Entry, Op, Term};
+use crate::wire::EntryRecord;
+use crate::{Candidate, Claim, Term};
 
 /// Content of `format`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -31,10 +28,14 @@ pub(crate) struct ClaimFile {
     pub(crate) authority_ms: u64,
     #[prost(int64, tag = "7")]
     pub(crate) time_unix_ms: i64,
+    /// Of a release: who is to follow. Empty, as in files of older programs: nobody was named.
+    #[prost(string, tag = "8")]
+    pub(crate) successor: String,
 }
 
 impl ClaimFile {
-    pub(crate) fn into_claim(self, released: bool) -> Claim {
+    /// The claim, given the release of it, if there is one.
+    pub(crate) fn into_claim(self, release: Option<Self>) -> Claim {
         Claim {
             term: Term(self.term),
             candidate: Candidate {
@@ -42,7 +43,8 @@ impl ClaimFile {
                 endpoint: self.endpoint,
                 authority_ms: self.authority_ms,
             },
-            released,
+            released: release.is_some(),
+            successor: release.map(|release| release.successor).filter(|name| !name.is_empty()),
             time_unix_ms: self.time_unix_ms,
         }
     }
@@ -99,74 +101,9 @@ pub(crate) struct SnapshotHeader {
     pub(crate) count: u64,
 }
 
-/// One key in a snapshot.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct SnapshotRecord {
-    #[prost(string, tag = "1")]
-    pub(crate) key: String,
-    #[prost(bytes = "bytes", tag = "2")]
-    pub(crate) value: Bytes,
-    #[prost(uint64, tag = "3")]
-    pub(crate) modified: u64,
-}
-
 /// The entries that were made durable together: one frame of the journal.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Batch {
     #[prost(message, repeated, tag = "1")]
     pub(crate) entries: Vec<EntryRecord>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct EntryRecord {
-    #[prost(uint64, tag = "1")]
-    pub(crate) revision: u64,
-    #[prost(uint64, tag = "2")]
-    pub(crate) term: u64,
-    #[prost(int64, tag = "3")]
-    pub(crate) time_unix_ms: i64,
-    #[prost(message, repeated, tag = "4")]
-    pub(crate) ops: Vec<OpRecord>,
-}
-
-/// A put, or without a value a delete.
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct OpRecord {
-    #[prost(string, tag = "1")]
-    pub(crate) key: String,
-    #[prost(bytes = "bytes", optional, tag = "2")]
-    pub(crate) value: Option<Bytes>,
-}
-
-impl From<&Entry> for EntryRecord {
-    fn from(entry: &Entry) -> Self {
-        let ops = entry.ops.iter().map(|op| match op {
-            Op::Put { key, value } => OpRecord { key: key.to_string(), value: Some(value.clone()) },
-            Op::Delete { key } => OpRecord { key: key.to_string(), value: None },
-        });
-        Self {
-            revision: entry.revision,
-            term: entry.term,
-            time_unix_ms: entry.time_unix_ms,
-            ops: ops.collect(),
-        }
-    }
-}
-
-impl From<EntryRecord> for Entry {
-    fn from(record: EntryRecord) -> Self {
-        let ops = record.ops.into_iter().map(|op| {
-            let key: Arc<str> = op.key.into();
-            match op.value {
-                Some(value) => Op::Put { key, value },
-                None => Op::Delete { key },
-            }
-        });
-        Self {
-            revision: record.revision,
-            term: record.term,
-            time_unix_ms: record.time_unix_ms,
-            ops: ops.collect(),
-        }
-    }
 }

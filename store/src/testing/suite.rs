@@ -55,10 +55,12 @@ pub async fn an_empty_store_has_no_claim_and_no_keys(site: &impl Site) {
 /// See the name.
 pub async fn terms_grow_with_every_claim_even_of_the_same_holder(site: &impl Site) {
     let store = site.handle();
-    for expected in 1..=4 {
+    let mut before = Term(0);
+    for _ in 0..4 {
         let token = claim(&*store, "a").await;
-        assert_eq!(token.term(), Term(expected));
-        assert_eq!(store.head().await.unwrap().term(), Term(expected));
+        assert!(token.term() > before, "{} after {before}", token.term());
+        before = token.term();
+        assert_eq!(store.head().await.unwrap().term(), before);
         store.confirm(&token).await.unwrap();
     }
     let newest = store.head().await.unwrap().claim.unwrap();
@@ -71,7 +73,8 @@ pub async fn a_claim_on_an_older_term_is_outrun(site: &impl Site) {
     let seen = b.head().await.unwrap().term();
     let token = claim(&*a, "a").await;
     let error = b.claim(&candidate("b"), seen).await.unwrap_err();
-    assert!(matches!(error, Error::Outrun { seen: Term(0), newest: Term(1) }), "{error}");
+    let Error::Outrun { seen: Term(0), newest } = error else { panic!("{error}") };
+    assert_eq!(newest, token.term());
     a.confirm(&token).await.unwrap();
     a.append(&token, put("k", "v")).await.unwrap();
 }
@@ -79,11 +82,12 @@ pub async fn a_claim_on_an_older_term_is_outrun(site: &impl Site) {
 /// See the name.
 pub async fn of_many_candidates_one_gets_the_term(site: &impl Site) {
     for round in 0..5 {
+        let seen = site.handle().head().await.unwrap().term();
         let mut tries = JoinSet::new();
         for number in 0..6 {
             let store = site.handle();
             tries.spawn(async move {
-                let claimed = store.claim(&candidate(&format!("c{number}")), Term(round)).await;
+                let claimed = store.claim(&candidate(&format!("c{number}")), seen).await;
                 (number, claimed.map(|token| token.term()))
             });
         }
@@ -91,16 +95,17 @@ pub async fn of_many_candidates_one_gets_the_term(site: &impl Site) {
         while let Some(result) = tries.join_next().await {
             match result.unwrap() {
                 (number, Ok(term)) => {
-                    assert_eq!(term, Term(round + 1));
-                    winners.push(number);
+                    assert!(term > seen, "{term} after {seen}");
+                    winners.push((number, term));
                 }
                 (_, Err(Error::Outrun { .. })) => {}
                 (_, Err(error)) => panic!("{error}"),
             }
         }
-        assert_eq!(winners.len(), 1, "of six that wanted term {}", round + 1);
-        let holder = site.handle().head().await.unwrap().claim.unwrap().candidate;
-        assert_eq!(holder, candidate(&format!("c{}", winners[0])));
+        assert_eq!(winners.len(), 1, "of six that claimed in round {round}");
+        let holder = site.handle().head().await.unwrap().claim.unwrap();
+        let (winner, term) = winners[0];
+        assert_eq!((holder.candidate, holder.term), (candidate(&format!("c{winner}")), term));
     }
 }
 
@@ -110,14 +115,16 @@ pub async fn a_deposed_holder_is_fenced_in_everything_it_tries(site: &impl Site)
     let old = claim(&*a, "a").await;
     a.append(&old, put("k", "old")).await.unwrap();
     let new = claim(&*b, "b").await;
+    let terms = (old.term(), new.term());
     let fenced = |error: Error| {
-        assert!(matches!(error, Error::Fenced { own: Term(1), newest: Term(2) }), "{error}");
+        let Error::Fenced { own, newest } = error else { panic!("{error}") };
+        assert_eq!((own, newest), terms);
     };
     fenced(a.append(&old, put("k", "late")).await.unwrap_err());
     fenced(a.compact(&old, 0).await.unwrap_err());
     fenced(a.confirm(&old).await.unwrap_err());
     fenced(a.append(&old, put("k", "later")).await.unwrap_err());
-    fenced(a.release(old).await.unwrap_err());
+    fenced(a.release(old, None).await.unwrap_err());
     b.confirm(&new).await.unwrap();
     assert_eq!(b.append(&new, put("l", "new")).await.unwrap(), 2);
     a.load().await.unwrap();
@@ -135,13 +142,22 @@ pub async fn a_claim_names_the_one_before_and_whether_it_was_released(site: &imp
     assert_eq!(first.previous(), None);
     let second = claim(&*b, "b").await;
     let before = second.previous().unwrap();
-    assert_eq!((before.term, before.released, &before.candidate), (Term(1), false, &candidate("a")));
-    b.release(second).await.unwrap();
-    assert!(a.head().await.unwrap().claim.unwrap().released);
-    assert!(a.load().await.unwrap().claim.unwrap().released);
+    assert_eq!((before.term, before.released, &before.candidate), (first.term(), false, &candidate("a")));
+    assert_eq!(before.successor, None);
+    let term = second.term();
+    b.release(second, Some("a")).await.unwrap();
+    for head in [a.head().await.unwrap(), a.load().await.unwrap(), site.handle().head().await.unwrap()] {
+        let claim = head.claim.unwrap();
+        assert_eq!((claim.term, claim.released, claim.successor.as_deref()), (term, true, Some("a")));
+    }
     let third = claim(&*a, "a").await;
     let before = third.previous().unwrap();
-    assert_eq!((before.term, before.released, &before.candidate), (Term(2), true, &candidate("b")));
+    assert_eq!((before.term, before.released, &before.candidate), (term, true, &candidate("b")));
+    assert_eq!(before.successor.as_deref(), Some("a"));
+    assert!(third.term() > term);
+    a.release(third, None).await.unwrap();
+    let claim = b.head().await.unwrap().claim.unwrap();
+    assert_eq!((claim.released, claim.successor), (true, None));
 }
 
 /// See the name.
@@ -149,12 +165,12 @@ pub async fn nothing_is_appended_after_a_release(site: &impl Site) {
     let store = site.handle();
     let token = claim(&*store, "a").await;
     store.append(&token, put("k", "v")).await.unwrap();
-    store.release(token.clone()).await.unwrap();
+    store.release(token.clone(), None).await.unwrap();
     let fenced = |error: Error| assert!(matches!(error, Error::Fenced { .. }), "{error}");
     fenced(store.append(&token, put("k", "late")).await.unwrap_err());
     fenced(store.compact(&token, 0).await.unwrap_err());
     fenced(store.confirm(&token).await.unwrap_err());
-    fenced(store.release(token).await.unwrap_err());
+    fenced(store.release(token, None).await.unwrap_err());
     store.load().await.unwrap();
     assert_eq!(value(&*store, "k").as_deref(), Some("v"));
     let token = claim(&*store, "a").await;
@@ -214,7 +230,7 @@ pub async fn an_empty_change_takes_a_revision(site: &impl Site) {
     other.load().await.unwrap();
     assert_eq!(other.view().revision(), 1);
     let entry = take(&mut other.watch(0).await.unwrap(), 1).await.remove(0);
-    assert_eq!(entry, Entry { revision: 1, term: 1, time_unix_ms: 7, ops: Vec::new() });
+    assert_eq!(entry, Entry { revision: 1, term: token.term().0, time_unix_ms: 7, ops: Vec::new() });
 }
 
 /// See the name.

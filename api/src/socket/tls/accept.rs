@@ -23,7 +23,7 @@ use tonic::transport::server::Connected;
 use super::{ServerTls, TlsProblem};
 
 /// How long a handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Handshakes under way at one time.
 const HANDSHAKES: usize = 256;
 /// How long, and for how many bytes, the other side is listened to after its handshake failed: closed at once, the

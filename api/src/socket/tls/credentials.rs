@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::client::danger::ServerCertVerifier as _;
+use tokio_rustls::rustls::client::{Resumption, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::pem::{Error as PemError, PemObject as _};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -68,6 +69,10 @@ impl Pem {
             Ok(bytes) => Ok(Self { what, bytes }),
             Err(cause) => Err(CredentialsError::Unreadable { what, cause }),
         }
+    }
+
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, CredentialsError> {
@@ -132,6 +137,34 @@ impl Identity {
                 CredentialsError::unusable(&self.cert.what, why.to_string())
             }
             other => CredentialsError::unusable(&self.key.what, other.to_string()),
+        }
+    }
+
+    /// Refuses a certificate by which nobody would take this side for `host`.
+    pub(super) fn check_host(&self, ca: &Pem, host: &str) -> Result<(), CredentialsError> {
+        let broken = |why: String| CredentialsError::unusable(&self.cert.what, why);
+        let name = ServerName::try_from(host).map_err(|_| broken(format!("{host:?} is no name")))?;
+        let chain = self.cert.certificates()?;
+        let Some((own, others)) = chain.split_first() else { return Ok(()) };
+        let verifier = WebPkiServerVerifier::builder_with_provider(ca.roots()?, provider())
+            .build()
+            .map_err(|error| CredentialsError::unusable(&ca.what, error.to_string()))?;
+        match verifier.verify_server_cert(own, others, &name, &[], UnixTime::now()) {
+            Ok(_) => Ok(()),
+            Err(RustlsError::InvalidCertificate(CertificateError::NotValidForNameContext {
+                presented, ..
+            })) => Err(broken(format!(
+                "it is not for {host}, where others are told to find this replica, but for {}; sign one with {host} \
+                 among its subject alternative names, or say another --advertise",
+                presented.join(", ")
+            ))),
+            Err(RustlsError::InvalidCertificate(
+                CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. },
+            )) => Err(broken(
+                "it is not allowed for server authentication; give it extendedKeyUsage serverAuth and clientAuth"
+                    .to_owned(),
+            )),
+            Err(error) => Err(broken(error.to_string())),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The files of a replica: one certificate, which it serves by and dials others by, its key, and the CA of all.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio_rustls::rustls::{ClientConfig, ServerConfig};
 
@@ -25,8 +25,16 @@ pub struct CredentialFiles {
 #[derive(Clone, Debug)]
 pub struct Credentials {
     files: CredentialFiles,
+    ca: Arc<RwLock<Vec<u8>>>,
     client: ClientTls,
     server: ServerTls,
+}
+
+/// What one reading gives.
+struct Read {
+    ca: Vec<u8>,
+    client: Arc<ClientConfig>,
+    server: Arc<ServerConfig>,
 }
 
 impl Credentials {
@@ -36,8 +44,9 @@ impl Credentials {
     /// Which file cannot be used, and why: unreadable, no PEM, a key of another certificate, expired, not signed by the
     /// CA.
     pub fn read(files: CredentialFiles) -> Result<Self, CredentialsError> {
-        let (client, server) = configs(&files)?;
-        Ok(Self { files, client: ClientTls::of(client), server: ServerTls::of(server) })
+        let Read { ca, client, server } = read(&files)?;
+        let (client, server) = (ClientTls::of(client), ServerTls::of(server));
+        Ok(Self { files, ca: Arc::new(RwLock::new(ca)), client, server })
     }
 
     /// Reads the files again. Blocks on the disk.
@@ -46,16 +55,32 @@ impl Credentials {
     /// As [`Credentials::read`]; then what was there before stays in use. Certificate and key are two files, so who
     /// renews them may be halfway: try again.
     pub fn renew(&self) -> Result<(), CredentialsError> {
-        let (client, server) = configs(&self.files)?;
+        let Read { ca, client, server } = read(&self.files)?;
+        *self.ca.write().unwrap_or_else(PoisonError::into_inner) = ca;
         self.client.replace(client);
         self.server.replace(server);
         Ok(())
+    }
+
+    /// Whether those who connect to `host` will take this certificate for it.
+    ///
+    /// # Errors
+    /// Whom it is for instead, or why no server can use it.
+    pub fn check_host(&self, host: &str) -> Result<(), CredentialsError> {
+        let ca = Pem::read("the CA certificate", &self.files.ca)?;
+        Identity::read(&self.files.cert, &self.files.key)?.check_host(&ca, host)
     }
 
     /// The files.
     #[must_use]
     pub fn files(&self) -> &CredentialFiles {
         &self.files
+    }
+
+    /// The certificates of the CA, PEM: for who is to trust the same without having the file.
+    #[must_use]
+    pub fn ca_pem(&self) -> Vec<u8> {
+        self.ca.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// For dialling others.
@@ -71,8 +96,9 @@ impl Credentials {
     }
 }
 
-fn configs(files: &CredentialFiles) -> Result<(Arc<ClientConfig>, Arc<ServerConfig>), CredentialsError> {
+fn read(files: &CredentialFiles) -> Result<Read, CredentialsError> {
     let ca = Pem::read("the CA certificate", &files.ca)?;
     let identity = Identity::read(&files.cert, &files.key)?;
-    Ok((client_config(&ca, Some(&identity))?, server_config(&ca, &identity)?))
+    let (client, server) = (client_config(&ca, Some(&identity))?, server_config(&ca, &identity)?);
+    Ok(Read { ca: ca.into_bytes(), client, server })
 }

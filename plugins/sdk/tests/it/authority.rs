@@ -1,8 +1,11 @@
 //! A plugin acts only while its authority is renewed, and stops by itself.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::support::{Host, LONG, SHORT, fenced, until};
+use om_api::v1::attend_request::Open;
+
+use crate::support::{Host, LONG, OneThread, SHORT, fenced, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_steered_before_the_first_renewal() {
@@ -49,6 +52,36 @@ async fn renewals_keep_it_going_past_many_deadlines() {
     session.until("11 asks", |seen| seen.asks >= 11 || seen.ended.is_some()).await.expect("asked");
     assert!(session.seen().ended.is_none(), "{:?}", session.seen().ended);
     host.journal.handle("a").permit().expect("still");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_fills_all_threads_of_its_own_does_not_cost_the_authority() {
+    let (front, works) = (OneThread::start(), OneThread::start());
+    let host = {
+        let front = front.handle();
+        let _entered = front.enter();
+        Host::start_apart(works.handle())
+    };
+    let manager = host.manager("x", 1).await;
+    let session = manager.attend(Duration::from_secs(3)).await.expect("opened");
+    manager.commit("probe", "a", r#"{"mode": "block"}"#, 1, b"").await.expect("accepted");
+    until("it to block", || host.journal.begun.load(Ordering::SeqCst) > 0).await;
+    // Five asks an authority: 11 of them are more than two deadlines.
+    let asks = session.seen().asks;
+    session.until("11 asks", |seen| seen.asks >= asks + 11 || seen.ended.is_some()).await.expect("asked");
+    assert!(session.seen().ended.is_none(), "{:?}", session.seen().ended);
+    host.journal.handle("a").permit().expect("still");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn renewals_are_asked_for_as_often_as_the_manager_says() {
+    let host = Host::start();
+    let manager = host.manager("x", 1).await;
+    // One ask in 12 s if it were by the authority alone.
+    let open = Open { ask_every_ms: 20, ..manager.open(LONG) };
+    let session = manager.attend_with(open).await.expect("opened");
+    session.until("50 asks", |seen| seen.asks >= 50 || seen.ended.is_some()).await.expect("asked");
+    assert!(session.seen().ended.is_none(), "{:?}", session.seen().ended);
 }
 
 #[tokio::test(flavor = "multi_thread")]

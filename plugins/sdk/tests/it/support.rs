@@ -8,7 +8,8 @@ use std::time::Duration;
 use om_api::clock::{self, Clock};
 use om_api::{Error, Reason};
 use om_plugin_sdk::testing::{Manager, PATIENCE};
-use om_plugin_sdk::{Options, ServeError, bind};
+use om_plugin_sdk::{Options, ServeError, bind_apart};
+use tokio::runtime::{Handle, Runtime};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -40,8 +41,35 @@ impl Drop for Unblock {
     }
 }
 
+/// A runtime with one thread, which may be blocked when it ends.
+pub(crate) struct OneThread(Option<Runtime>);
+
+impl OneThread {
+    pub(crate) fn start() -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Self(Some(builder.worker_threads(1).enable_all().build().expect("a runtime")))
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.0.as_ref().expect("runs").handle().clone()
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 impl Host {
     pub(crate) fn start() -> Self {
+        Self::start_apart(Handle::current())
+    }
+
+    /// The plugin's own code runs on `works`.
+    pub(crate) fn start_apart(works: Handle) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let journal = Arc::new(Journal::default());
         let ahead = Arc::new(AtomicU64::new(0));
@@ -57,7 +85,7 @@ impl Host {
             host: "here".to_owned(),
             clock,
         };
-        let serving = bind(Arc::new(Probe(journal.clone())), &options).expect("a socket");
+        let serving = bind_apart(Arc::new(Probe(journal.clone())), &options, works).expect("a socket");
         let socket = serving.path().to_owned();
         let shutdown = CancellationToken::new();
         let stop = shutdown.clone();

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::ledger::Ledger;
 use super::{DIR, claim, put, runtime, store_on};
+use crate::envelope::{self, Kind};
 use crate::file::FileStore;
-use crate::file::envelope::{self, Kind};
 use crate::file::wire;
+use crate::testing::ledger::Ledger;
 use crate::testing::{MemoryDisk, Twist, TwistedDisk, candidate};
 use crate::{Error, Record, Store, Term};
 
@@ -32,7 +32,7 @@ async fn furnished() -> (MemoryDisk, Records) {
         if round == 1 {
             store.compact(&token, 100).await.unwrap();
             assert!(ledger.write(&store, &token, number.next().unwrap(), 10).await);
-            store.release(token).await.unwrap();
+            store.release(token, None).await.unwrap();
         }
     }
     let state = records(&store);

@@ -3,8 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
-use super::ledger::{Ledger, verify, workload};
 use super::{DIR, runtime, store_on};
+use crate::testing::ledger::{Ledger, verify, workload};
 use crate::testing::{MemoryDisk, Twist, TwistedDisk};
 
 type Fault = fn(u64, u64) -> Twist;

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::ledger::{Answer, Ledger, check, verify, workload};
 use super::{DIR, claim, runtime, store_on};
 use crate::file::FileStore;
 use crate::file::watch::Cursor;
+use crate::testing::ledger::{Answer, Ledger, check, verify, workload};
 use crate::testing::{Dice, Fate, MemoryDisk, Twist, TwistedDisk, candidate};
 use crate::{Error, Op, Revision, Store, Term};
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use super::ledger::{Answer, Ledger, verify, workload};
 use super::{runtime, store_on};
 use crate::file::disk::RealDisk;
+use crate::testing::ledger::{Answer, Ledger, verify, workload};
 use crate::testing::{Twist, TwistedDisk};
 
 /// Says to the test's own program that it is to do the workload, where, and before which call it dies.

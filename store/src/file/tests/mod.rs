@@ -5,7 +5,6 @@ mod damage;
 mod errors;
 mod freeze;
 mod kill;
-mod ledger;
 mod messages;
 mod model;
 mod power;
@@ -18,7 +17,8 @@ use std::time::Duration;
 use super::FileStore;
 use super::disk::Disk;
 use super::fs::Tuning;
-use crate::{Change, Store, Token};
+use crate::Change;
+use crate::testing::ledger::claim;
 
 /// Where the store is on a disk in memory.
 const DIR: &str = "/state";
@@ -32,11 +32,6 @@ fn store_on(dir: impl Into<std::path::PathBuf>, disk: Arc<dyn Disk>) -> FileStor
         claims: 1,
     };
     FileStore::tuned(dir, disk, tuning)
-}
-
-async fn claim(store: &dyn Store, name: &str) -> crate::Result<Token> {
-    let seen = store.load().await?.term();
-    store.claim(&crate::testing::candidate(name), seen).await
 }
 
 fn put(key: &str, value: &str) -> Change {

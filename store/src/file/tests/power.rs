@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::ledger::{Ledger, check, verify, workload};
 use super::{DIR, runtime, store_on};
 use crate::Store;
+use crate::testing::ledger::{Ledger, check, verify, workload};
 use crate::testing::{Fate, MemoryDisk, Twist, TwistedDisk};
 
 #[test]

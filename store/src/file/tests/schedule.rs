@@ -6,9 +6,9 @@
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::freeze::Follower;
-use super::ledger::{Ledger, check, verify};
 use super::{DIR, claim, runtime, store_on};
 use crate::Store;
+use crate::testing::ledger::{Ledger, check, verify};
 use crate::testing::{Dice, Fate, MemoryDisk, Twist, TwistedDisk};
 
 /// Where each replica is: running between two calls, waiting before one, or done.

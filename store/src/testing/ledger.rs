@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use super::candidate;
 use crate::{Change, Error, Result, Revision, Store, Token};
 
 /// What is known of one write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Begun, never answered: it may be there or not.
     None,
     Acknowledged(Revision),
@@ -18,35 +19,35 @@ pub(super) enum Answer {
 
 /// The answers, by number of the write.
 #[derive(Clone, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     answers: Arc<Mutex<BTreeMap<u32, Answer>>>,
     /// Told of every note at once.
     listener: Option<Arc<dyn Fn(u32, Answer) + Send + Sync>>,
 }
 
 impl Ledger {
-    pub(super) fn told(listener: impl Fn(u32, Answer) + Send + Sync + 'static) -> Self {
+    pub(crate) fn told(listener: impl Fn(u32, Answer) + Send + Sync + 'static) -> Self {
         Self { listener: Some(Arc::new(listener)), ..Self::default() }
     }
 
-    pub(super) fn note(&self, number: u32, answer: Answer) {
+    pub(crate) fn note(&self, number: u32, answer: Answer) {
         self.answers.lock().unwrap().insert(number, answer);
         if let Some(listener) = &self.listener {
             listener(number, answer);
         }
     }
 
-    pub(super) fn now(&self) -> BTreeMap<u32, Answer> {
+    pub(crate) fn now(&self) -> BTreeMap<u32, Answer> {
         self.answers.lock().unwrap().clone()
     }
 
     /// Back to what was known at some moment.
-    pub(super) fn rewind(&self, answers: BTreeMap<u32, Answer>) {
+    pub(crate) fn rewind(&self, answers: BTreeMap<u32, Answer>) {
         *self.answers.lock().unwrap() = answers;
     }
 
     /// Does write `number`: two keys in one change, of `size` bytes each.
-    pub(super) async fn write(&self, store: &dyn Store, token: &Token, number: u32, size: usize) -> bool {
+    pub(crate) async fn write(&self, store: &dyn Store, token: &Token, number: u32, size: usize) -> bool {
         self.note(number, Answer::None);
         let value = filling(number, size);
         let change =
@@ -66,7 +67,7 @@ fn filling(number: u32, size: usize) -> String {
 }
 
 /// Whether a loaded store holds what the answers promise, all of it and nothing else.
-pub(super) fn check(store: &dyn Store, answers: &BTreeMap<u32, Answer>) -> std::result::Result<(), String> {
+pub(crate) fn check(store: &dyn Store, answers: &BTreeMap<u32, Answer>) -> std::result::Result<(), String> {
     let (revision, records) = store.view().scan("", None, usize::MAX);
     let mut found: BTreeMap<u32, Vec<Revision>> = BTreeMap::new();
     for (key, record) in &records {
@@ -103,15 +104,15 @@ pub(super) fn check(store: &dyn Store, answers: &BTreeMap<u32, Answer>) -> std::
 }
 
 /// Loads afresh and checks; then claims, writes and checks again.
-pub(super) async fn verify(
-    open: impl Fn() -> super::FileStore,
+pub(crate) async fn verify<S: Store>(
+    open: impl Fn() -> S,
     ledger: &Ledger,
 ) -> std::result::Result<(), String> {
     let told = |error: Error| error.to_string();
     let store = open();
     store.load().await.map_err(told)?;
     check(&store, &ledger.now())?;
-    let token = super::claim(&store, "verifier").await.map_err(told)?;
+    let token = claim(&store, "verifier").await.map_err(told)?;
     check(&store, &ledger.now())?;
     for number in 9000..9003 {
         ledger.write(&store, &token, number, 10).await;
@@ -127,7 +128,7 @@ pub(super) async fn verify(
 
 /// Everything a holder does: two terms, single and concurrent writes, growth, compactions, a release. Goes on after
 /// errors: claims again where it can.
-pub(super) async fn workload(store: &dyn Store, ledger: &Ledger, first: u32) {
+pub(crate) async fn workload(store: &dyn Store, ledger: &Ledger, first: u32) {
     let mut number = first..;
     let mut next = || number.next().unwrap();
     let Ok(token) = insist(store).await else { return };
@@ -144,17 +145,23 @@ pub(super) async fn workload(store: &dyn Store, ledger: &Ledger, first: u32) {
     drop(store.compact(&token, 2).await);
     ledger.write(store, &token, next(), 3000).await;
     ledger.write(store, &token, next(), 10).await;
-    drop(store.release(token).await);
+    drop(store.release(token, None).await);
     let Ok(token) = insist(store).await else { return };
     ledger.write(store, &token, next(), 10).await;
     drop(store.compact(&token, 0).await);
     ledger.write(store, &token, next(), 10).await;
 }
 
+/// Claims on what a load saw.
+pub(crate) async fn claim(store: &dyn Store, name: &str) -> Result<Token> {
+    let seen = store.load().await?.term();
+    store.claim(&candidate(name), seen).await
+}
+
 async fn insist(store: &dyn Store) -> Result<Token> {
     let mut tries = 0;
     loop {
-        let claimed = super::claim(store, "holder").await;
+        let claimed = claim(store, "holder").await;
         tries += 1;
         if claimed.is_ok() || tries == 3 {
             return claimed;

@@ -1,4 +1,4 @@
-//! The beginning of every file: what it is, of which format, and a checked message.
+//! The beginning of every file, and every value in etcd: what it is, of which format, and a checked message.
 //!
 //! `OMSTORE` and a letter, then little-endian: format u32, length u32, CRC-32 of all of it u32; then the message. Every
 //! later format keeps this much, so that an older program says "newer" and not "damaged".
@@ -10,7 +10,7 @@ pub(crate) const FORMAT: u32 = 1;
 
 const FIXED: usize = 20;
 
-/// What a file is, as its eighth byte.
+/// What it is, as its eighth byte.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Format = b'F' as isize,
@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Release = b'R' as isize,
     Journal = b'J' as isize,
     Snapshot = b'S' as isize,
+    Manifest = b'M' as isize,
+    Tip = b'T' as isize,
 }
 
 impl Kind {

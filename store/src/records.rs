@@ -1,0 +1,45 @@
+//! All keys at one revision, compressed: a gzip stream of length-delimited records in order of the keys.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+
+use flate2::Compression;
+use flate2::bufread::GzDecoder;
+use flate2::write::GzEncoder;
+use prost::Message;
+
+use crate::Record;
+use crate::wire::SnapshotRecord;
+
+/// Writes the records, packed, to `sink`.
+pub(crate) fn pack<W: Write>(sink: W, records: &BTreeMap<Arc<str>, Record>) -> io::Result<W> {
+    let mut gzip = GzEncoder::new(sink, Compression::fast());
+    let mut buffer = Vec::new();
+    for (key, record) in records {
+        let record =
+            SnapshotRecord { key: key.to_string(), value: record.value.clone(), modified: record.modified };
+        buffer.clear();
+        record.encode_length_delimited(&mut buffer).map_err(io::Error::other)?;
+        gzip.write_all(&buffer)?;
+    }
+    gzip.finish()
+}
+
+/// Reads what was packed; there must be `count` records.
+pub(crate) fn unpack(body: &[u8], count: u64) -> io::Result<BTreeMap<Arc<str>, Record>> {
+    let mut plain = Vec::new();
+    GzDecoder::new(body).read_to_end(&mut plain)?;
+    let mut rest = plain.as_slice();
+    let mut records = Vec::new();
+    while !rest.is_empty() {
+        let record = SnapshotRecord::decode_length_delimited(&mut rest).map_err(io::Error::other)?;
+        let key: Arc<str> = record.key.into();
+        records.push((key, Record { value: record.value, modified: record.modified }));
+    }
+    if records.len() as u64 != count {
+        return Err(io::Error::other(format!("holds {} keys, not {count}", records.len())));
+    }
+    // They are in order: the map is built in one go.
+    Ok(records.into_iter().collect())
+}
