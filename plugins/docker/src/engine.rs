@@ -91,7 +91,7 @@ impl Engine {
         F: Future<Output = Result<T, Error>>,
     {
         let client = self.client(patience)?;
-        let answer = tokio::time::timeout(patience, ask(client)).await;
+        let answer = tokio::time::timeout(patience, Box::pin(ask(client))).await;
         answer.map_err(|_| self.silent(patience))?.map_err(|error| self.judge(what, &error))
     }
 

@@ -130,10 +130,8 @@ impl Watch {
         let mut standings = Vec::new();
         for (index, one) in found.range(..spec.replicas) {
             let view = views[index];
-            if view.works || view.done {
-                if let Some(seen) = self.seen.get_mut(index) {
-                    seen.why = None;
-                }
+            if let Some(seen) = self.seen.get_mut(index).filter(|_| view.works || view.done) {
+                seen.why = None;
             }
             let why = self.seen.get(index).and_then(|seen| seen.why.clone());
             standings.push(standing(service, *index, one, view, why));

@@ -92,9 +92,8 @@ pub(crate) fn outlook(service: &str, spec: &Spec, found: &Found, tasks: &[Task],
             None => {
                 // Nobody wants it to run any more: it ended as it may, or it is not wanted at all.
                 let newest = tasks[0];
-                if state(newest) == TaskState::COMPLETE && spec.restart.condition != Condition::Any {
-                    outlook.standings.push(standing(service, spec, newest, tasks, &template, nodes));
-                } else if spec.restart.condition != Condition::Any && state(newest) == TaskState::FAILED {
+                let stays = matches!(state(newest), TaskState::COMPLETE | TaskState::FAILED);
+                if stays && spec.restart.condition != Condition::Any {
                     outlook.standings.push(standing(service, spec, newest, tasks, &template, nodes));
                 }
                 let alive = tasks.iter().filter(|task| lives(task)).count();
