@@ -71,7 +71,7 @@ fn containers_are_made_scaled_updated_freed_adopted_and_destroyed() {
     bed.wait_leading("b");
     wait_until("it to be ready", SOON, || bed.om("b", &["describe", "web"]).json()["phase"] == "ready");
     assert_eq!(running(&engine), repaired, "adopted in another term");
-    bed.om("b", &["destroy", "web", "--yes", "--wait"]).done();
+    bed.om("b", &["destroy", "web", "--yes"]).done();
     assert_eq!(engine.docker(&["ps", "--all", "--quiet"]), "");
 }
 
@@ -114,7 +114,7 @@ fn containers_of_others_are_left_alone_and_removed_ones_come_back() {
     let before = engine.docker(&["inspect", "--format", "{{.State.StartedAt}}", "web-0"]);
     bed.om_text("a", &["run", "web", "restart", "--arg", "member=web-0"], "").done();
     assert_ne!(engine.docker(&["inspect", "--format", "{{.State.StartedAt}}", "web-0"]), before);
-    bed.om("a", &["destroy", "web", "--yes", "--wait"]).done();
+    bed.om("a", &["destroy", "web", "--yes"]).done();
     assert_eq!(running(&engine), foreign);
 }
 

@@ -102,7 +102,7 @@ fn a_service_is_made_scaled_updated_freed_adopted_after_a_failover_and_destroyed
     other.commit("b", &container("web", 1).with("image", IMAGE_2), &["--wait"]).done();
     assert_eq!(tasks(ask, "web").len(), 1);
 
-    other.om("b", &["destroy", "web", "--yes", "--wait"]).done();
+    other.om("b", &["destroy", "web", "--yes"]).done();
     assert_eq!(ask.docker(&["service", "ls", "--quiet"]), "");
     for engine in swarm.engines() {
         assert_eq!(engine.docker(&["ps", "--quiet"]), "", "{}", engine.name());
@@ -142,6 +142,7 @@ fn what_others_made_is_left_alone_and_what_they_changed_of_ours_is_put_right() {
 
     engine.docker(&["service", "rm", "web"]);
     wait_until("it to be made again", SOON, || tasks(engine, "web").len() == 1);
+    wait_phase(&bed, "a", "web", "ready");
     // A newer leader's mark.
     engine.docker(&["service", "update", "--detach", "--label-add=openmanage.term=99999999", "web"]);
     let fenced = wait_phase(&bed, "a", "web", "degraded");
@@ -208,6 +209,8 @@ fn an_engine_that_is_frozen_or_killed_is_told_and_nothing_hangs() {
     assert!(killed["message"].as_str().unwrap().contains("cannot be asked"), "{killed}");
     engine.restart();
     wait_phase(&bed, "a", "web", "ready");
-    bed.om("a", &["destroy", "web", "--yes", "--wait"]).done();
-    assert_eq!(engine.docker(&["ps", "--all", "--quiet"]), "");
+    bed.om("a", &["destroy", "web", "--yes"]).done();
+    assert_eq!(engine.docker(&["ps", "--quiet"]), "");
+    let left = || engine.docker(&["ps", "--all", "--format", "{{.Names}} {{.Status}}"]);
+    wait_until("the Swarm to have swept", SOON, || left().is_empty());
 }

@@ -17,7 +17,7 @@ pub(crate) fn template(spec: &Spec) -> (Value, String) {
             bindings.push(json!({"HostPort": published}));
         }
     }
-    let exposed: Vec<&String> = ports.keys().collect();
+    let exposed: Map<_, _> = ports.keys().map(|port| (port.clone(), json!({}))).collect();
     let limits = &spec.resources.limits;
     let template = json!({
         "Image": spec.image,

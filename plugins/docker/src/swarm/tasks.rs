@@ -117,7 +117,12 @@ pub(crate) fn outlook(service: &str, spec: &Spec, found: &Found, tasks: &[Task],
 
 /// What tasks are made from, in a form that can be compared.
 fn template(template: Option<Value>) -> Value {
-    merge::essence(&template.unwrap_or_default())
+    let mut template = merge::essence(&template.unwrap_or_default());
+    // Said of services only.
+    if let Some(fields) = template.as_object_mut() {
+        fields.remove("Runtime");
+    }
+    template
 }
 
 fn standing(
