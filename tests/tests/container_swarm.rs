@@ -140,6 +140,25 @@ fn what_others_made_is_left_alone_and_what_they_changed_of_ours_is_put_right() {
     bed.commit("a", &container("web", 1), &["--wait"]).done();
     assert_eq!(label(engine, "web", "theirs"), "1");
 
+    // Both at once, many times: neither loses anything of the other's.
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0..30 {
+                let label = format!("--label-add=at-once-{number}=1");
+                // The other may have been faster, which only we are asked to put up with.
+                wait_until("a label", SOON, || {
+                    engine.ask(&["service", "update", "--detach", &label, "web"]).code == 0
+                });
+            }
+        });
+        for replicas in [2, 1, 2, 1, 2, 1] {
+            bed.commit("a", &container("web", replicas), &["--wait"]).done();
+        }
+    });
+    let spec = inspect(engine, "web")["Spec"].take();
+    assert_eq!(spec["Mode"]["Replicated"]["Replicas"], 1);
+    assert!((0..30).all(|number| spec["Labels"][format!("at-once-{number}")] == "1"), "{spec}");
+
     engine.docker(&["service", "rm", "web"]);
     wait_until("it to be made again", SOON, || tasks(engine, "web").len() == 1);
     wait_phase(&bed, "a", "web", "ready");

@@ -150,6 +150,7 @@ fn an_engine_alone_runs_containers_and_finds_them_again_when_it_was_killed() {
         "run",
         "--detach",
         "--name=web",
+        "--stop-timeout=0",
         "--publish=8080:80",
         IMAGE_2,
         "httpd",
