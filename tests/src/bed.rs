@@ -42,7 +42,9 @@ impl Bed {
         let shared = dir.path().to_owned();
         let (ports, programs, mounts) = (Mutex::default(), Mutex::default(), Mutex::default());
         let bed = Self { dir, shared, host: None, place: None, ports, mark, programs, mounts };
-        for program in ["om", "om-manager", "om-plugin-process", "om-test-member", "om-test-plugin"] {
+        for program in
+            ["om", "om-manager", "om-plugin-process", "om-plugin-docker", "om-test-member", "om-test-plugin"]
+        {
             let binary = bed.binary(program);
             assert!(
                 binary.is_file(),

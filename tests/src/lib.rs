@@ -29,6 +29,7 @@ pub mod record;
 mod replicas;
 mod rpc;
 mod specs;
+mod swarm;
 mod users;
 mod wait;
 
@@ -50,6 +51,7 @@ pub use port::free_ports;
 pub use program::Program;
 pub use random::Random;
 pub use rpc::{Client, Failure, Following};
-pub use specs::{Spec, process, recorded};
+pub use specs::{Spec, container, process, recorded};
+pub use swarm::{ELECTION, Engine, IMAGE, IMAGE_2, Swarm, left_of};
 pub use users::{Met, Users};
 pub use wait::{SOON, wait_for, wait_until};

@@ -78,6 +78,15 @@ impl Bed {
         self.plugin("om-test-plugin", name)
     }
 
+    /// Starts `om-plugin-docker` for the engine at this URL, under the name `docker`, and waits until it serves.
+    pub fn docker_plugin(&self, url: &str) -> Arc<Program> {
+        let mut command = self.plugin_command("om-plugin-docker", "docker");
+        command.args(["--docker-host", url]);
+        let program = self.start("docker", command);
+        self.wait_serving(&program);
+        program
+    }
+
     fn plugin(&self, program: &str, name: &str) -> Arc<Program> {
         let program = self.start(name, self.plugin_command(program, name));
         self.wait_serving(&program);

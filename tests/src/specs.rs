@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use om_api::v1;
 use serde_json::{Value, json};
 
-use crate::Bed;
+use crate::{Bed, IMAGE};
 
 /// One service document, to be changed and committed again.
 #[derive(Clone, Debug)]
@@ -97,4 +97,18 @@ pub fn process(bed: &Bed, name: &str, members: u32, port: u16) -> Spec {
 pub fn recorded(bed: &Bed, name: &str) -> Spec {
     let spec = json!({"record": bed.steering_record(), "every_ms": 10});
     Spec { name: name.to_owned(), kind: "record".to_owned(), labels: BTreeMap::new(), spec }
+}
+
+/// A service of kind `container`: so many that sleep, and end at once when they are told to.
+#[must_use]
+pub fn container(name: &str, replicas: u32) -> Spec {
+    let spec = json!({
+        "image": IMAGE,
+        "replicas": replicas,
+        "command": ["sleep", "100000"],
+        "stop": {"signal": "KILL", "timeout": "1s"},
+        "update": {"monitor": "500ms"},
+        "restart": {"delay": "100ms"},
+    });
+    Spec { name: name.to_owned(), kind: "container".to_owned(), labels: BTreeMap::new(), spec }
 }

@@ -25,6 +25,9 @@ struct Part {
     packages: &'static [&'static str],
 }
 
+/// Where daemons are too.
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 const PARTS: &[Part] = &[
     Part {
         name: "protoc, with Google's include files",
@@ -67,6 +70,21 @@ const PARTS: &[Part] = &[
         what_for: "hosts as network namespaces, in tests and benchmarks",
         probe: || capture(Command::new("ip").arg("-V")).map(drop),
         packages: &["iproute2"],
+    },
+    Part {
+        name: "dockerd and docker",
+        what_for: "tests of the kind container and of the mode swarm, with engines of their own",
+        probe: || {
+            capture(Command::new("dockerd").arg("--version").env("PATH", SYSTEM_PATH))?;
+            capture(Command::new("docker").arg("--version")).map(drop)
+        },
+        packages: &["docker.io", "iptables"],
+    },
+    Part {
+        name: "busybox",
+        what_for: "the image of these tests, for which no registry is asked",
+        probe: || capture(Command::new("busybox").arg("--list")).map(drop),
+        packages: &["busybox-static"],
     },
 ];
 

@@ -49,6 +49,12 @@ impl Service {
         &self.session.host
     }
 
+    /// The identity of the store that it is declared in: with the name, the service's own in all the world.
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        &self.session.cluster
+    }
+
     /// What is declared; changes arrive here. The value at the time of the call counts as seen.
     #[must_use]
     pub fn declared(&self) -> watch::Receiver<Arc<Declared>> {
