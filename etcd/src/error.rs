@@ -16,6 +16,13 @@ pub struct Failure {
     pub why: String,
 }
 
+impl Failure {
+    /// etcd only closes the connection of a client whose certificate it does not take.
+    fn certificates(&self) -> &'static str {
+        if self.endpoint.starts_with("https:") { " Does it take our certificate?" } else { "" }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at etcd {}: {}", self.what, self.endpoint, self.why)
@@ -27,7 +34,7 @@ impl fmt::Display for Failure {
 #[non_exhaustive]
 pub enum Error {
     /// No endpoint took it in time. It was not done, and will not be.
-    #[error("{0}; it was not done. Is etcd running, with a leader, and reachable from here?")]
+    #[error("{0}; it was not done. Is etcd running, with a leader, and reachable from here?{hint}", hint = .0.certificates())]
     Unavailable(Failure),
     /// It was sent, and no answer came: it was done or not, or will be done yet.
     #[error("{0}; it may have been done or not")]

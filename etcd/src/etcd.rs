@@ -164,6 +164,7 @@ impl Etcd {
         let mut silences = 0;
         let mut renewed = false;
         let mut round = 0;
+        let mut told: Option<Failure> = None;
         loop {
             let (index, usual) = self.pin().next();
             let left = deadline.saturating_duration_since(Instant::now());
@@ -199,6 +200,9 @@ impl Etcd {
                 let pause = (length / 2).min(PAUSE).saturating_sub(begun.elapsed());
                 tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
             }
+            // An attempt that the deadline cut short tells less than the one before it.
+            let cut_short = length < usual.max(effort.least);
+            let failure = told.take().filter(|_| cut_short).unwrap_or(failure);
             if Instant::now() >= deadline {
                 return Err(if open && !effort.read {
                     Error::Unclear(failure)
@@ -206,6 +210,7 @@ impl Etcd {
                     Error::Unavailable(failure)
                 });
             }
+            told = Some(failure);
         }
     }
 

@@ -56,7 +56,7 @@ fn judge_status(status: &Status) -> Verdict {
     let says = |part: &str| text.contains(part);
     let why = || text.to_owned();
     match status.code() {
-        _ if never_connected(status) => Verdict::NotDone(chain(status)),
+        _ if never_connected(status) => Verdict::NotDone(in_words(status)),
         Code::Unauthenticated => Verdict::Token(why()),
         Code::InvalidArgument if says("revision of auth store is old") || says("user name is empty") => {
             Verdict::Token(why())
@@ -78,7 +78,17 @@ fn judge_status(status: &Status) -> Verdict {
         Code::InvalidArgument | Code::NotFound | Code::FailedPrecondition | Code::Unimplemented => {
             Verdict::Final(Kind::Invalid, why())
         }
-        _ => Verdict::Open(chain(status)),
+        _ => Verdict::Open(in_words(status)),
+    }
+}
+
+/// What went wrong, and why, without the wrapping.
+fn in_words(status: &Status) -> String {
+    let causes = std::error::Error::source(status).map(chain).unwrap_or_default();
+    match status.message() {
+        said if causes.contains(said) => causes,
+        said if causes.is_empty() => said.to_owned(),
+        said => format!("{said}: {causes}"),
     }
 }
 

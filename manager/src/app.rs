@@ -122,8 +122,9 @@ impl App {
 
         let mut tasks = JoinSet::new();
         let abdicate = CancellationToken::new();
-        if election.is_some() {
+        if let Some(election) = &election {
             tasks.spawn(succession::keep_warm(store.clone()));
+            tasks.spawn(election.warm_up());
         }
         // Nobody tells of terms where nobody elects.
         let term = election.as_ref().map_or_else(|| watch::channel(0).1, |election| election.detector.term());

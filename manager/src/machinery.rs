@@ -36,6 +36,7 @@ pub(crate) struct Machinery {
 pub(crate) struct Election {
     pub(crate) detector: Arc<EtcdDetector>,
     me: v1::Hello,
+    etcd: Etcd,
 }
 
 impl Machinery {
@@ -87,15 +88,21 @@ impl Machinery {
             network: Arc::new(network),
             clock: clock::boot(),
         }));
-        let store = Arc::new(EtcdStore::new(etcd, &layout));
+        let store = Arc::new(EtcdStore::new(etcd.clone(), &layout));
         let office =
             ElectionOffice::new(store.clone(), detector.clone(), layout, candidate(config), instance);
-        let election = Some(Election { detector: detector.clone(), me });
+        let election = Some(Election { detector: detector.clone(), me, etcd });
         Ok(Self { store, detector, office: Arc::new(office), election })
     }
 }
 
 impl Election {
+    /// Connects to all members of etcd, so that going on at another one costs nothing when it matters.
+    pub(crate) fn warm_up(&self) -> impl Future<Output = ()> + Send + 'static {
+        let etcd = self.etcd.clone();
+        async move { etcd.warm(WARMING).await }
+    }
+
     /// What other replicas and orphaned plugins talk to.
     pub(crate) fn front(&self, wills: Arc<Wills>, head: watch::Receiver<Option<Head>>) -> PeerFront {
         PeerFront {
@@ -144,6 +151,9 @@ impl Config {
         }
     }
 }
+
+/// How long a member of etcd may take to be connected to beforehand.
+const WARMING: Duration = Duration::from_secs(2);
 
 /// Where renewals follow the delays that are seen, they last so long at most.
 const LONGEST: Duration = Duration::from_secs(2);

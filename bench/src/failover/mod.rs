@@ -17,7 +17,7 @@ use om_system_tests::{Bed, Group, NAMES, Pace, record};
 use crate::election::Contest;
 use crate::figures::{Figures, millis};
 use crate::report::{self, Row};
-use cases::CASES;
+use cases::{CASES, Case};
 
 /// `om-bench failover`.
 #[derive(clap::Args)]
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     log: String,
 }
 
-/// Where a case is measured. Each is made when it is first needed, and made again after a round that broke.
+/// Where a case is measured. Made again after a round that broke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// Three replicas and etcd, as it comes, on one host.
@@ -106,32 +106,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         cases.iter().for_each(|case| println!("{:24} {}", case.name, case.what));
         return Ok(());
     }
-    let beds: Vec<Bed> = PLACES.iter().map(|_| Bed::new()).collect();
-    let mut worlds: Vec<Option<World<'_>>> = PLACES.iter().map(|_| None).collect();
     let mut results = Results::default();
-    for round in 1..=args.rounds {
-        for case in &cases {
-            let at = PLACES.iter().position(|place| *place == case.place).unwrap_or(0);
-            let before = results.of(case.what).rounds.len();
-            let measured = catch_unwind(AssertUnwindSafe(|| {
-                let world = worlds[at].get_or_insert_with(|| World::new(&beds[at], case.place, &args.log));
-                (case.measure)(world, case.what, &mut results);
-            }));
-            if let Err(why) = measured {
-                worlds[at].iter().for_each(World::show_logs);
-                worlds[at] = None;
-                results.of(case.what).broken.push(said(&*why));
-            }
-            let figure =
-                results.of(case.what).rounds.get(before).map_or("broken".to_owned(), |it| millis(*it));
-            println!("round {round}: {:24} {figure:>8} ms", case.name);
+    for place in PLACES {
+        let cases: Vec<_> = cases.iter().copied().filter(|case| case.place == place).collect();
+        if !cases.is_empty() {
+            measure(place, &cases, args, &mut results);
         }
     }
-    // Figures of a run in which two terms steered at once would be worth nothing.
-    for (world, bed) in worlds.iter().zip(&beds).filter(|(world, _)| world.is_some()) {
-        world.iter().for_each(|_| record::check_one_term_steers(&bed.steering_record()));
-    }
-    drop(worlds);
     let table = report::table(&results.0, args.rounds);
     println!("\n{table}");
     for (what, figures) in &results.0 {
@@ -145,6 +126,33 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "some rounds could not be measured"
     );
     Ok(())
+}
+
+/// All rounds of the cases of one place, interleaved: what the other places need does not run beside them.
+fn measure(place: Place, cases: &[&Case], args: &Args, results: &mut Results) {
+    let bed = Bed::new();
+    let mut world: Option<World<'_>> = None;
+    for round in 1..=args.rounds {
+        for case in cases {
+            let before = results.of(case.what).rounds.len();
+            let measured = catch_unwind(AssertUnwindSafe(|| {
+                let world = world.get_or_insert_with(|| World::new(&bed, place, &args.log));
+                (case.measure)(world, case.what, results);
+            }));
+            if let Err(why) = measured {
+                world.iter().for_each(World::show_logs);
+                world = None;
+                results.of(case.what).broken.push(said(&*why));
+            }
+            let figure =
+                results.of(case.what).rounds.get(before).map_or("broken".to_owned(), |it| millis(*it));
+            println!("round {round}: {:24} {figure:>8} ms", case.name);
+        }
+    }
+    // Figures of a run in which two terms steered at once would be worth nothing.
+    if world.is_some() {
+        record::check_one_term_steers(&bed.steering_record());
+    }
 }
 
 fn said(panic: &(dyn std::any::Any + Send)) -> String {

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
+use super::certificates::Certificates;
 use super::member::Member;
 use super::until;
 use crate::{Etcd, EtcdOptions};
@@ -15,13 +16,15 @@ pub struct Setup {
     pub members: usize,
     /// etcd's heartbeat interval and election timeout, in milliseconds.
     pub timing: (u32, u32),
+    /// Whether clients have to come by TLS, with a certificate of their own.
+    pub tls: bool,
     /// More arguments for every member.
     pub arguments: Vec<String>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { members: 1, timing: (20, 200), arguments: Vec::new() }
+        Self { members: 1, timing: (20, 200), tls: false, arguments: Vec::new() }
     }
 }
 
@@ -30,6 +33,7 @@ pub struct Cluster {
     members: Vec<Member>,
     dir: tempfile::TempDir,
     setup: Setup,
+    certificates: Option<Certificates>,
     user: Option<(String, String)>,
 }
 
@@ -51,9 +55,12 @@ impl Cluster {
     #[must_use]
     pub fn set_up(setup: Setup) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let member = |number| Member::new(number, free_address(), dir.path());
-        let members = (0..setup.members).map(member).collect();
-        let mut cluster = Self { members, dir, setup, user: None };
+        let scheme = if setup.tls { "https" } else { "http" };
+        let member = |number| Member::new(number, free_address(), scheme, dir.path());
+        let members: Vec<_> = (0..setup.members).map(member).collect();
+        let addresses: Vec<_> = members.iter().map(|member| member.address).collect();
+        let certificates = setup.tls.then(|| Certificates::new(dir.path(), &addresses));
+        let mut cluster = Self { members, dir, setup, certificates, user: None };
         let arguments = cluster.arguments(true);
         for member in &mut cluster.members {
             member.prepare(arguments.clone());
@@ -78,7 +85,15 @@ impl Cluster {
             "--log-level=warn".to_owned(),
             "--logger=zap".to_owned(),
         ];
-        own.into_iter().chain(self.setup.arguments.iter().cloned()).collect()
+        let file = |option: &str, name| format!("--{option}={}", self.dir.path().join(name).display());
+        let tls = [
+            file("cert-file", "member.pem"),
+            file("key-file", "member-key.pem"),
+            file("trusted-ca-file", "ca.pem"),
+            "--client-cert-auth".to_owned(),
+        ];
+        let tls = tls.into_iter().filter(|_| self.setup.tls);
+        own.into_iter().chain(tls).chain(self.setup.arguments.iter().cloned()).collect()
     }
 
     /// The members' client URLs.
@@ -87,10 +102,11 @@ impl Cluster {
         self.members.iter().map(Member::client).collect()
     }
 
-    /// Options for all its endpoints, with the user if authentication is on.
+    /// Options for all its endpoints, with certificates and the user where it wants them.
     #[must_use]
     pub fn options(&self) -> EtcdOptions {
-        EtcdOptions { user: self.user.clone(), ..EtcdOptions::new(self.endpoints()) }
+        let tls = self.certificates.as_ref().map(Certificates::tls);
+        EtcdOptions { user: self.user.clone(), tls, ..EtcdOptions::new(self.endpoints()) }
     }
 
     /// A handle on it.
@@ -172,6 +188,13 @@ impl Cluster {
     fn ctl(&self, endpoints: &str, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new("etcdctl");
         command.env("ETCDCTL_API", "3").args(["--endpoints", endpoints]);
+        if self.setup.tls {
+            for (option, name) in
+                [("--cacert", "ca.pem"), ("--cert", "client.pem"), ("--key", "client-key.pem")]
+            {
+                command.arg(option).arg(self.dir.path().join(name));
+            }
+        }
         if let Some((user, password)) = &self.user {
             command.arg(format!("--user={user}:{password}"));
         }

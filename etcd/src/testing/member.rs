@@ -9,7 +9,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub(super) struct Member {
     pub(super) name: String,
-    address: Ipv4Addr,
+    pub(super) address: Ipv4Addr,
+    /// `http`, or `https` for clients.
+    scheme: &'static str,
     pub(super) dir: PathBuf,
     /// As at its first start: who is in the cluster, how fast it elects, what else was wanted.
     arguments: Vec<String>,
@@ -18,14 +20,14 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(number: usize, address: Ipv4Addr, root: &Path) -> Self {
+    pub(super) fn new(number: usize, address: Ipv4Addr, scheme: &'static str, root: &Path) -> Self {
         let name = format!("m{number}");
         let dir = root.join(&name);
-        Self { name, address, dir, arguments: Vec::new(), child: None, frozen: false }
+        Self { name, address, scheme, dir, arguments: Vec::new(), child: None, frozen: false }
     }
 
     pub(super) fn client(&self) -> String {
-        format!("http://{}:2379", self.address)
+        format!("{}://{}:2379", self.scheme, self.address)
     }
 
     pub(super) fn peer(&self) -> String {

@@ -7,6 +7,7 @@
     reason = "only tests call this, and a panic is their verdict"
 )]
 
+mod certificates;
 mod cluster;
 mod gate;
 mod member;

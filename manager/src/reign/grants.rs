@@ -255,6 +255,10 @@ pub(super) async fn discharge(reign: Reign) {
         }
         for key in over {
             let Some(modified) = grants.discharged(&key) else { continue };
+            // This reign's own record stands in its place.
+            if lock(&grants.own).contains_key(&key) {
+                continue;
+            }
             // Forget the record, unless the plugin has got new authority meanwhile.
             let change = Change::at(wall_unix_ms())
                 .delete(key.as_str())

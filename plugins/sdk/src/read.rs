@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
+use crate::Declared;
 use crate::admit::Shell;
 use crate::guard::caught_call;
-use crate::record::Record;
+use crate::record::{Record, View};
 use crate::session::Session;
 
 /// What a watcher reads.
@@ -34,10 +35,15 @@ impl Shell {
     }
 
     fn summary(session: &Session, record: &Record) -> v1::Summary {
-        let (declared, view) = (record.newest(), record.view());
+        // In this order: what was made of an older declaration is never shown as made of a newer one.
+        let declared = record.newest();
+        Self::summary_of(session, &declared, &record.view())
+    }
+
+    fn summary_of(session: &Session, declared: &Declared, view: &View) -> v1::Summary {
         let message = match session.authority.check() {
             Err(lapsed) if view.message.is_empty() => lapsed.to_string(),
-            _ => view.message,
+            _ => view.message.clone(),
         };
         v1::Summary {
             name: declared.name.to_string(),
@@ -55,7 +61,10 @@ impl Shell {
     ) -> Result<Response<v1::DescribeResponse>, Status> {
         self.admit(&request)?;
         let (session, record) = self.find(&request.into_inner().name)?;
-        let reported = record.view().members.filter(|_| session.authority.check().is_ok());
+        let declared = record.newest();
+        let view = record.view();
+        let summary = Some(Self::summary_of(&session, &declared, &view));
+        let reported = view.members.filter(|_| session.authority.check().is_ok());
         let members = match reported {
             Some(members) => members,
             None => {
@@ -63,8 +72,7 @@ impl Shell {
                 caught_call(|| self.plugin.members_at_rest(&state)).unwrap_or_default()
             }
         };
-        let spec_json = record.newest().spec.clone();
-        let service = v1::Description { summary: Some(Self::summary(&session, &record)), spec_json, members };
+        let service = v1::Description { summary, spec_json: declared.spec.clone(), members };
         Ok(Response::new(v1::DescribeResponse { service: Some(service) }))
     }
 

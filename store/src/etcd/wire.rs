@@ -1,4 +1,4 @@
-//! What the values hold. Each is an [envelope](crate::envelope): its kind, its format, a checksum.
+//! What the values hold, each in an envelope (`envelope.rs`): its kind, its format, a checksum.
 
 use std::io::{self, Read, Write};
 

@@ -102,13 +102,15 @@ async fn a_member_is_starting_until_it_is_healthy_and_unhealthy_when_it_no_longe
     spec["health"] = json!({"command": ["cat", sign.to_str().unwrap()], "interval": "50ms", "failures": 2});
     world.commit("web", &spec).await;
     let found = world
-        .until("looked at", "web", |found| found.members.first().is_some_and(|one| !one.message.is_empty()))
+        .until("looked at", "web", |found| {
+            // Until the first report its saved state is shown.
+            found.members.first().is_some_and(|one| one.message.contains("No such file"))
+        })
         .await;
     assert_eq!(
         (found.members[0].phase.as_str(), found.summary.unwrap().phase()),
         ("starting", Phase::Pending)
     );
-    assert!(found.members[0].message.contains("No such file"), "{}", found.members[0].message);
     fs::write(&sign, "").unwrap();
     let members = world.ready("web").await;
     fs::remove_file(&sign).unwrap();

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use bytes::Bytes;
-use om_api::clock;
 use om_api::v1::{Description, Member, Phase};
+use om_api::{Error, clock};
 use om_plugin_sdk::testing::{Attendance, Manager, PATIENCE};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -98,9 +98,20 @@ impl World {
         self.remember();
         self.term += 1;
         let socket = self.path("plugins").join("process");
-        let manager = Manager::connect(&socket, "test", self.term).await.unwrap();
-        let attendance = manager.attend(AUTHORITY).await.unwrap();
-        self.attended = Some((manager, attendance));
+        let deadline = clock::since_boot() + PATIENCE;
+        loop {
+            let manager = Manager::connect(&socket, "test", self.term).await.unwrap();
+            match manager.attend(AUTHORITY).await {
+                Ok(attendance) => {
+                    self.attended = Some((manager, attendance));
+                    return;
+                }
+                // A process that the killed plugin was just making holds its socket until it executes the gate: whoever
+                // connects to it is cut off then.
+                Err(status) if Error::from_status(&status).is_none() && clock::since_boot() < deadline => {}
+                Err(status) => panic!("not attended: {status:?}"),
+            }
+        }
     }
 
     /// The session breaks, as when the manager dies.

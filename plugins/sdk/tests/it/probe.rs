@@ -145,8 +145,10 @@ impl Drop for Inside {
 pub(crate) struct Probe(pub(crate) Arc<Journal>);
 
 fn ready(message: impl Into<String>) -> Report {
-    let member = v1::Member { name: "m0".to_owned(), phase: "running".to_owned(), ..Default::default() };
-    Report { phase: Phase::Ready, message: message.into(), members: vec![member] }
+    let message = message.into();
+    let (name, phase) = ("m0".to_owned(), "running".to_owned());
+    let member = v1::Member { name, phase, message: message.clone(), ..Default::default() };
+    Report { phase: Phase::Ready, message, members: vec![member] }
 }
 
 #[async_trait]

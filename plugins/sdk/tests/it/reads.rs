@@ -34,6 +34,18 @@ async fn a_service_is_described_with_its_members_and_at_rest_by_its_state() {
     assert_eq!((described.members[0].name.as_str(), described.members[0].message.as_str()), ("rest", "s1"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_description_is_of_one_report_and_never_of_two() {
+    let host = Host::start();
+    let (manager, session) = attended(&host).await;
+    manager.commit("probe", "a", r#"{"mode": "chatter"}"#, 3, b"").await.expect("accepted");
+    session.until_phase("a", Phase::Ready).await.expect("made");
+    for _ in 0..2000 {
+        let described = manager.describe("a").await.expect("there");
+        assert_eq!(described.summary.expect("filled").message, described.members[0].message);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_is_filtered_by_kind_and_labels() {
     let host = Host::start();

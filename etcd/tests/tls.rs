@@ -1,0 +1,43 @@
+//! A real etcd that clients reach by TLS alone, with certificates of their own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a panic is a test's verdict")]
+
+use std::time::Duration;
+
+use om_etcd::testing::{Cluster, Setup};
+use om_etcd::{Error, Etcd, EtcdOptions, Op, Range, Tls, Txn};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn calls_and_watches_go_by_tls_and_who_has_no_certificate_gets_nowhere() {
+    if !Cluster::available() {
+        return;
+    }
+    let setup = || Setup { members: 3, tls: true, ..Setup::default() };
+    let mut cluster = Cluster::set_up(setup());
+    let put = Txn::new().then(Op::put("k", "v"));
+    let etcd = cluster.etcd();
+    let from = etcd.txn(&put, PATIENCE).await.unwrap().header.revision;
+    let mut watch = etcd.watch("k", from);
+    assert_eq!(watch.next().await.unwrap().unwrap().events.len(), 1);
+    let leader = cluster.leader().unwrap();
+    cluster.kill(leader);
+    etcd.txn(&put, PATIENCE).await.unwrap();
+    assert_eq!(watch.next().await.unwrap().unwrap().events.len(), 1);
+
+    let right = cluster.options();
+    let tls = right.tls.clone().unwrap();
+    let strange = Cluster::set_up(Setup { members: 1, ..setup() }).options().tls.unwrap();
+    for (tls, why) in [
+        (Tls { identity: None, ..tls.clone() }, "our certificate"),
+        (Tls { ca: strange.ca.clone(), ..tls.clone() }, "invalid peer certificate"),
+        (Tls { identity: strange.identity, ..tls.clone() }, "our certificate"),
+        (Tls { domain: Some("elsewhere.example".to_owned()), ..tls }, "not valid for name"),
+    ] {
+        let wrong = Etcd::new(&EtcdOptions { tls: Some(tls), ..right.clone() }).unwrap();
+        let error = wrong.range(&Range::key("k"), Duration::from_secs(1)).await.unwrap_err();
+        assert!(matches!(error, Error::Unavailable(_)), "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
