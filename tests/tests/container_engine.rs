@@ -1,6 +1,7 @@
 //! Kind `container` at a real engine without a Swarm.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers fail by panicking, as the tests do")]
 
+use om_api::testing::Ca;
 use om_system_tests::{Bed, Engine, IMAGE, IMAGE_2, SOON, container, part, wait_until};
 use serde_json::{Value, json};
 
@@ -128,6 +129,11 @@ fn containers_belong_to_their_host_and_an_engine_that_was_killed_brings_them_bac
     let other = bed.another_host();
     other.docker_plugin(&there.url());
     other.manager("b", &[]);
+    let documented = include_str!("../../docs/container.md");
+    let documented = documented.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    for document in [documented, include_str!("../../examples/quickstart/container.yaml")] {
+        bed.om_text("a", &["-o", "json", "commit", "-", "--pretend"], document).done();
+    }
     let logging = container("web", 2).with("command", json!(["sh", "-c", "echo hello; exec sleep 100000"]));
     bed.commit("a", &logging, &["--wait"]).done();
     let logs = bed.om_text("a", &["run", "web", "logs", "--arg", "member=web-1"], "");
@@ -151,4 +157,44 @@ fn containers_belong_to_their_host_and_an_engine_that_was_killed_brings_them_bac
     bed.wait_leading("a");
     wait_phase(&bed, "web", "ready");
     assert_eq!(running(&engine), before);
+}
+
+#[test]
+fn an_engine_is_reached_by_tls_with_certificates_both_ways() {
+    if !part(PARTS, Engine::possible()) {
+        return;
+    }
+    let (bed, ca) = (Bed::new(), Ca::new());
+    let server = ca.issue(&["127.0.0.1"]).write(&bed.path("server"));
+    ca.issue(&["client"]).write(&bed.path("client"));
+    Ca::new().issue(&["client"]).write(&bed.path("stranger"));
+    let file = |flag: &str, path: &std::path::Path| format!("--{flag}={}", path.display());
+    let engine = Engine::alone_with(&[
+        "--host=tcp://127.0.0.1:2376",
+        "--tlsverify",
+        &file("tlscacert", &server.ca),
+        &file("tlscert", &server.cert),
+        &file("tlskey", &server.key),
+    ]);
+    let plugin = |certificates: &str| {
+        // In the engine's host, by the variables that docker itself has.
+        let mut command = bed.placed(Some(engine.host()), &bed.binary("om-plugin-docker"));
+        command.arg("--plugins-dir").arg(bed.plugins()).env("DOCKER_HOST", "tcp://127.0.0.1:2376");
+        command.env("DOCKER_TLS_VERIFY", "1").env("DOCKER_CERT_PATH", bed.path(certificates));
+        let program = bed.start("docker", command);
+        bed.wait_serving(&program);
+        program
+    };
+    let stranger = plugin("stranger");
+    bed.manager("a", &[]);
+    bed.name_leader("a");
+    bed.wait_leading("a");
+    bed.commit("a", &container("web", 1), &[]).done();
+    let refused = wait_phase(&bed, "web", "failed");
+    assert!(refused["message"].as_str().unwrap().contains("cannot be asked"), "{refused}");
+    assert_eq!(running(&engine), [""; 0]);
+    stranger.kill();
+    plugin("client");
+    wait_phase(&bed, "web", "ready");
+    assert_eq!(running(&engine).len(), 1);
 }

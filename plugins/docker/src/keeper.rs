@@ -99,8 +99,8 @@ pub(crate) async fn look_after(service: Service, engine: Engine) -> Result<(), F
 /// What was seen last stays in view, though nobody knows whether it is still so.
 fn troubled(trouble: &Trouble, last: &Report) -> Report {
     let works = last.members.iter().any(|member| member.phase == "running");
-    let unseen = matches!(trouble, Trouble::Away(_) | Trouble::Elsewhere(_)) || works;
-    let phase = if unseen && works { Phase::Degraded } else { Phase::Failed };
+    let elsewhere = matches!(trouble, Trouble::Elsewhere(_));
+    let phase = if works || elsewhere { Phase::Degraded } else { Phase::Failed };
     Report { phase, message: trouble.to_string(), members: last.members.clone() }
 }
 

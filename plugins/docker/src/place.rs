@@ -88,10 +88,7 @@ impl Place {
             (Self::Swarm(made), Role::Alone) => Err(Trouble::Elsewhere(format!(
                 "it is in the Swarm {made}; the engine at {at} is in none: docker swarm join"
             ))),
-            (Self::Engine(made), _) if *self == Self::here(engine, host) => {
-                let _ = made;
-                Ok(())
-            }
+            (Self::Engine(_), _) if *self == Self::here(engine, host) => Ok(()),
             (Self::Engine(made), _) => Err(Trouble::Elsewhere(format!(
                 "its containers are at the engine of {made}; nothing is started at {at}"
             ))),

@@ -45,7 +45,13 @@ impl Engine {
     /// An engine without a Swarm, running, in a net of its own: with the default bridge, and ports published in its host.
     #[must_use]
     pub fn alone() -> Self {
-        let engine = Self::plan(&Net::new(1).host(0), &["--bip=10.78.0.1/24"]);
+        Self::alone_with(&[])
+    }
+
+    /// The same, with more arguments for `dockerd`.
+    #[must_use]
+    pub fn alone_with(more: &[&str]) -> Self {
+        let engine = Self::plan(&Net::new(1).host(0), &[&["--bip=10.78.0.1/24"], more].concat());
         engine.start();
         engine.wait_answering();
         engine.load();

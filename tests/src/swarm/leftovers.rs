@@ -101,7 +101,26 @@ fn owner(name: &str) -> Option<(i32, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+
     use super::*;
+    use crate::{Net, part, wait_until};
+
+    #[test]
+    fn what_a_killed_test_left_running_is_swept_by_the_next() {
+        if !part("mount namespaces (root)", Net::possible()) {
+            return;
+        }
+        // The name of a process that lives no more: pid 1 started at another time.
+        let dir = tempfile::Builder::new().prefix("omd-1-1-").tempdir().unwrap().keep();
+        let hold = r#"mount --bind "$1" "$1"; touch "$1/ready"; exec sleep 1000"#;
+        let mut command = Command::new("unshare");
+        let mut left = command.args(["--mount", "sh", "-ec", hold, "sh"]).arg(&dir).spawn().unwrap();
+        wait_until("something to be left", SOON, || dir.join("ready").exists());
+        sweep();
+        assert!(!left.wait().unwrap().success(), "killed");
+        assert!(!dir.exists());
+    }
 
     #[test]
     fn only_directories_of_ours_have_an_owner() {
