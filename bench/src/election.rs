@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use etcd_client::{Client, ResignOptions};
 use om_api::clock::since_boot;
-use om_system_tests::{Bed, EtcdCluster, Program, SOON, wait_for};
+use om_system_tests::{Bed, EtcdCluster, Program, SOON, wait_for, wait_until};
 use tokio::signal::unix::{SignalKind, signal};
 
 const WON: &str = "won at ";
@@ -60,59 +60,48 @@ pub(crate) fn contend(args: &Args) -> Result<()> {
     })
 }
 
-/// Three contenders, of which one has won.
-pub(crate) struct Contest<'a> {
-    bed: &'a Bed,
-    endpoints: String,
-    ttl: i64,
-    // With the length of the log at their start.
-    contenders: Vec<(Arc<Program>, usize)>,
-    holder: usize,
+/// Three contenders, of which one wins; that one is ended by `kill -9`, or asked to resign: how long until the next has
+/// won. Nothing of earlier contests stands in the way.
+pub(crate) fn contest(bed: &Bed, etcd: &EtcdCluster<'_>, ttl: i64, kill: bool) -> Duration {
+    let election = format!("contest-{}", since_boot().as_micros());
+    let contenders: Vec<_> = (0..3).map(|number| launch(bed, etcd, &election, ttl, number)).collect();
+    let (holder, _) = wait_for("a contender to win", SOON, || winner(&contenders, None));
+    wait_until("all contenders to stand", SOON, || {
+        let keys = etcd.ctl_at(0, &["get", "--prefix", &election, "--keys-only"]);
+        keys.stdout.matches(&election).count() == contenders.len()
+    });
+    let fault = if kill {
+        contenders[holder].0.kill()
+    } else {
+        let before = since_boot();
+        contenders[holder].0.terminate();
+        before
+    };
+    let (_, at) = wait_for("the next contender to win", SOON, || winner(&contenders, Some(holder)));
+    for (contender, _) in &contenders {
+        contender.kill();
+        contender.wait_exit(SOON);
+    }
+    at.saturating_sub(fault)
 }
 
-impl<'a> Contest<'a> {
-    pub(crate) fn new(bed: &'a Bed, etcd: &EtcdCluster<'_>, ttl: i64) -> Self {
-        let endpoints = etcd.endpoints();
-        let mut contest = Self { bed, endpoints, ttl, contenders: Vec::new(), holder: 0 };
-        contest.contenders = (0..3).map(|number| contest.launch(number)).collect();
-        contest.holder = wait_for("a contender to win", SOON, || contest.winner()).0;
-        contest
-    }
+/// A contender, with the length of its log at its start.
+type Contender = (Arc<Program>, usize);
 
-    /// One round: ends the holder, by `kill -9` or by asking it to resign; how long until the next has won.
-    pub(crate) fn round(&mut self, kill: bool) -> Duration {
-        let (holder, _) = &self.contenders[self.holder];
-        let fault = if kill {
-            holder.kill()
-        } else {
-            let before = since_boot();
-            holder.terminate();
-            before
-        };
-        let ended = self.holder;
-        let (next, at) =
-            wait_for("the next contender to win", SOON, || self.winner().filter(|(next, _)| *next != ended));
-        self.contenders[ended].0.wait_exit(SOON);
-        self.contenders[ended] = self.launch(ended);
-        self.holder = next;
-        at.saturating_sub(fault)
-    }
+fn launch(bed: &Bed, etcd: &EtcdCluster<'_>, election: &str, ttl: i64, number: usize) -> Contender {
+    let name = format!("contender-{number}");
+    let mut command = bed.command("om-bench", &["contend", "--endpoints", &etcd.endpoints()]);
+    command.args(["--ttl", &ttl.to_string(), "--election", election]);
+    let before = std::fs::metadata(bed.path(&format!("{name}.log"))).map_or(0, |file| file.len());
+    (bed.start(&name, command), usize::try_from(before).unwrap_or(0))
+}
 
-    fn launch(&self, number: usize) -> (Arc<Program>, usize) {
-        let name = format!("contender-{}-{number}", self.ttl);
-        let mut command = self.bed.command("om-bench", &["contend", "--endpoints", &self.endpoints]);
-        command.args(["--ttl", &self.ttl.to_string(), "--election", &format!("contest-{}", self.ttl)]);
-        let before = std::fs::metadata(self.bed.path(&format!("{name}.log"))).map_or(0, |file| file.len());
-        (self.bed.start(&name, command), usize::try_from(before).unwrap_or(0))
-    }
-
-    fn winner(&self) -> Option<(usize, Duration)> {
-        let won = self.contenders.iter().enumerate().filter_map(|(number, (program, from))| {
-            let (line, _) = program.find(*from, &[WON])?;
-            Some((number, Duration::from_micros(line.strip_prefix(WON)?.parse().ok()?)))
-        });
-        won.max_by_key(|(_, at)| *at)
-    }
+fn winner(contenders: &[Contender], except: Option<usize>) -> Option<(usize, Duration)> {
+    let won = contenders.iter().enumerate().filter_map(|(number, (program, from))| {
+        let (line, _) = program.find(*from, &[WON])?;
+        Some((number, Duration::from_micros(line.strip_prefix(WON)?.parse().ok()?)))
+    });
+    won.filter(|(number, _)| Some(*number) != except).max_by_key(|(_, at)| *at)
 }
 
 #[cfg(test)]
@@ -128,11 +117,8 @@ mod tests {
         }
         let bed = Bed::new();
         let etcd = EtcdCluster::local(&bed, 1, Pace::FAST);
-        let mut contest = Contest::new(&bed, &etcd, 1);
         for kill in [false, true, false] {
-            let before = contest.holder;
-            contest.round(kill);
-            assert_ne!(contest.holder, before);
+            assert!(contest(&bed, &etcd, 1, kill) > Duration::ZERO);
         }
     }
 }

@@ -5,16 +5,18 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use etcd_client::Client;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use om_kv::{Error, Failure, Found, Granted, Keyspace, Range, Result, Txn, TxnAnswer, Watching};
 use tokio::time::{Instant, timeout};
 
+use crate::convert;
 use crate::endpoint::{Endpoint, Purpose};
-use crate::error::{Error, Failure, Result};
+use crate::hints::{failure, hinted};
 use crate::judge::{Kind, Verdict, judge};
 use crate::options::{EtcdOptions, OptionsError};
 use crate::pin::Pin;
-use crate::range::{Found, Header, Range};
-use crate::txn::{Txn, TxnAnswer};
 
 /// The largest answer that is taken.
 pub(crate) const LARGEST_ANSWER: usize = 512 * 1024 * 1024;
@@ -33,6 +35,28 @@ struct Inner {
     pin: Mutex<Pin>,
     attempt: Duration,
     silence: Duration,
+}
+
+/// The most attempts of one call that are under way at once.
+const MOST_AT_ONCE: usize = 32;
+
+/// How a call goes.
+#[derive(Default)]
+struct Course {
+    /// Whether an attempt of which nothing is known any more may have been applied.
+    open: bool,
+    silences: u32,
+    failures: usize,
+    /// Whether a new token was asked for.
+    renewed: bool,
+    told: Option<Failure>,
+}
+
+impl Course {
+    fn given_up(&mut self, effort: Effort) -> Error {
+        let failure = self.told.take().unwrap_or_else(|| failure("ask", "", String::new()));
+        if self.open && !effort.read { Error::Unclear(failure) } else { Error::Unavailable(failure) }
+    }
 }
 
 /// How a call may be repeated.
@@ -54,7 +78,7 @@ impl fmt::Debug for Etcd {
 impl fmt::Display for Etcd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, endpoint) in self.0.endpoints.iter().enumerate() {
-            write!(f, "{}{}", if number == 0 { "" } else { "," }, endpoint.url)?;
+            write!(f, "{}{}", if number == 0 { "etcd " } else { "," }, endpoint.url)?;
         }
         Ok(())
     }
@@ -71,66 +95,6 @@ impl Etcd {
         let endpoint = |url| Endpoint::new(url, connect.clone(), options.user.clone());
         let endpoints = urls.into_iter().map(endpoint).collect();
         Ok(Self(Arc::new(Inner { endpoints, pin, attempt: options.attempt, silence: options.silence })))
-    }
-
-    /// Connects to all endpoints and authenticates there, so that moving to another costs nothing when it matters.
-    /// Endpoints that do not answer are left for later.
-    pub async fn warm(&self, patience: Duration) {
-        for endpoint in &self.0.endpoints {
-            let made = timeout(patience, async {
-                let line = endpoint.line(Purpose::Calls).await?;
-                line.client.maintenance_client().status().await
-            });
-            match made.await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::debug!(endpoint = endpoint.url, %error, "does not answer yet"),
-                Err(_) => tracing::debug!(endpoint = endpoint.url, "does not answer yet"),
-            }
-        }
-    }
-
-    /// Reads keys. The newest values (linearizable), or as they were at a revision if the range says so; then the
-    /// answer's header need not be the newest.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`], [`Error::Refused`], [`Error::Compacted`], [`Error::TooLarge`].
-    pub async fn range(&self, range: &Range, patience: Duration) -> Result<Found> {
-        let least = if range.large { self.0.attempt * 10 } else { Duration::ZERO };
-        let effort = Effort { read: true, least, patience };
-        let what = format!("read {range}");
-        let found = self.attempts(&what, effort, async |client: Client, silences| {
-            if silences > 0 && range.revision == 0 {
-                let answer = txn(&client, &range.by_proposal()).await?;
-                return Ok(answer.into_found());
-            }
-            let mut kv = client.kv_client().max_decoding_message_size(LARGEST_ANSWER);
-            kv.get(range.key.clone(), Some(range.options())).await.map(Found::from)
-        });
-        // The client's futures are large.
-        Box::pin(found).await
-    }
-
-    /// Does a transaction. It may be sent several times, to several endpoints, and so may be applied more than once, or
-    /// even after this returned an error or the answer to another attempt: its guards must make that harmless, for
-    /// instance by comparing the mod-revision of a key that it puts. `succeeded: false` can mean that an attempt of
-    /// ours was applied before: the caller has the `otherwise` branch read what tells.
-    ///
-    /// # Errors
-    /// [`Error::Unclear`] if an attempt may have been applied; all others mean that none was and none will be.
-    pub async fn txn(&self, request: &Txn, patience: Duration) -> Result<TxnAnswer> {
-        // Some time to send it, and for the members to sync it to their disks.
-        let least = self.0.attempt + Duration::from_millis(request.weight() / 2048);
-        let least = if request.weight() < 16 * 1024 { Duration::ZERO } else { least };
-        let effort = Effort { read: request.only_reads(), least, patience };
-        let what = format!("{request}");
-        let done =
-            self.attempts(&what, effort, async |client: Client, silences| match request.by_proposal() {
-                Some(proposal) if silences > 0 => {
-                    Ok(TxnAnswer { succeeded: true, ..txn(&client, &proposal).await? })
-                }
-                _ => txn(&client, request).await,
-            });
-        Box::pin(done).await
     }
 
     pub(crate) fn pin(&self) -> MutexGuard<'_, Pin> {
@@ -153,64 +117,82 @@ impl Etcd {
         self.0.silence
     }
 
-    /// Makes the call at one endpoint after another. `call` is given how many attempts went unanswered.
+    /// Makes the call at one endpoint after another, and at one beside another where that keeps silent. `call` is given
+    /// how many attempts went unanswered.
     pub(crate) async fn attempts<T, F, Fut>(&self, what: &str, effort: Effort, call: F) -> Result<T>
     where
         F: Fn(Client, u32) -> Fut,
         Fut: Future<Output = std::result::Result<T, etcd_client::Error>>,
     {
+        self.try_all(what, effort, call).await.map_err(hinted)
+    }
+
+    async fn try_all<T, F, Fut>(&self, what: &str, effort: Effort, call: F) -> Result<T>
+    where
+        F: Fn(Client, u32) -> Fut,
+        Fut: Future<Output = std::result::Result<T, etcd_client::Error>>,
+    {
         let deadline = Instant::now() + effort.patience;
-        let mut open = false;
-        let mut silences = 0;
-        let mut renewed = false;
-        let mut round = 0;
-        let mut told: Option<Failure> = None;
+        let mut running = FuturesUnordered::new();
+        let mut course = Course::default();
+        let mut next_at = Instant::now();
         loop {
-            let (index, usual) = self.pin().next();
-            let left = deadline.saturating_duration_since(Instant::now());
-            let length = usual.max(effort.least).min(left.max(Duration::from_millis(1)));
+            let now = Instant::now();
+            if running.is_empty() && now >= deadline && course.told.is_some() {
+                return Err(course.given_up(effort));
+            }
+            if now >= next_at && running.len() < MOST_AT_ONCE && (running.is_empty() || now < deadline) {
+                // A silence, too, though it has not lasted for a whole attempt yet.
+                course.silences += u32::from(!running.is_empty());
+                let (pinned, usual) = self.pin().next();
+                let index = (pinned + running.len()) % self.endpoints();
+                let left = deadline.saturating_duration_since(now).max(Duration::from_millis(1));
+                let length = usual.max(effort.least).min(left);
+                let trying = self.attempt(self.endpoint(index), length, left, course.silences, &call);
+                let cut_short = length < usual.max(effort.least);
+                running.push(async move { (index, length, cut_short, now, trying.await) });
+                next_at = now + self.pin().beside().max(effort.least);
+            }
+            let ended = tokio::select! {
+                ended = running.next(), if !running.is_empty() => ended,
+                () = tokio::time::sleep_until(next_at), if running.is_empty() || (running.len() < MOST_AT_ONCE && now < deadline) => None,
+            };
+            let Some((index, length, cut_short, begun, outcome)) = ended else { continue };
             let endpoint = self.endpoint(index);
-            let failed = |why| Failure { what: what.to_owned(), endpoint: endpoint.url.clone(), why };
-            let begun = Instant::now();
-            let verdict = match self.attempt(endpoint, length, left, silences, &call).await {
+            let failed = |why| failure(what, &endpoint.url, why);
+            let open = course.open || !running.is_empty();
+            let failure = match outcome {
                 Ok(answer) => {
                     self.pin().worked(index, begun.elapsed());
                     return Ok(answer);
                 }
-                Err(verdict) => verdict,
-            };
-            let failure = match verdict {
-                Verdict::Token(_) if endpoint.has_user() && !renewed => {
-                    renewed = true;
+                Err(Verdict::Token(_)) if endpoint.has_user() && !course.renewed => {
+                    course.renewed = true;
+                    next_at = Instant::now();
                     continue;
                 }
-                Verdict::Token(why) => return Err(settled(open, effort, Kind::Refused, failed(why))),
-                Verdict::Final(kind, why) => return Err(settled(open, effort, kind, failed(why))),
-                Verdict::NotDone(why) => failed(why),
-                Verdict::Open(why) => {
-                    open = true;
+                Err(Verdict::Token(why)) => return Err(settled(open, effort, Kind::Refused, failed(why))),
+                Err(Verdict::Final(kind, why)) => return Err(settled(open, effort, kind, failed(why))),
+                Err(Verdict::NotDone(why)) => failed(why),
+                Err(Verdict::Open(why)) => {
+                    course.open = true;
                     failed(why)
                 }
             };
-            silences += u32::from(begun.elapsed() >= length);
+            course.silences += u32::from(begun.elapsed() >= length);
             tracing::debug!(%failure, "an attempt failed");
             self.pin().failed(index);
-            round += 1;
-            if round % self.endpoints() == 0 {
-                let pause = (length / 2).min(PAUSE).saturating_sub(begun.elapsed());
-                tokio::time::sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
-            }
+            course.failures += 1;
+            let whole_round = course.failures % self.endpoints() == 0;
+            let pause = if whole_round {
+                (length / 2).min(PAUSE).saturating_sub(begun.elapsed())
+            } else {
+                Duration::ZERO
+            };
+            next_at = next_at.min(Instant::now() + pause).min(deadline.max(Instant::now()));
             // An attempt that the deadline cut short tells less than the one before it.
-            let cut_short = length < usual.max(effort.least);
-            let failure = told.take().filter(|_| cut_short).unwrap_or(failure);
-            if Instant::now() >= deadline {
-                return Err(if open && !effort.read {
-                    Error::Unclear(failure)
-                } else {
-                    Error::Unavailable(failure)
-                });
-            }
-            told = Some(failure);
+            let told = course.told.take().filter(|_| cut_short);
+            course.told = Some(told.unwrap_or(failure));
         }
     }
 
@@ -256,7 +238,81 @@ pub(crate) fn unconnected(verdict: Verdict) -> Verdict {
 
 async fn txn(client: &Client, request: &Txn) -> std::result::Result<TxnAnswer, etcd_client::Error> {
     let mut kv = client.kv_client().max_decoding_message_size(LARGEST_ANSWER);
-    kv.txn(request.into()).await.map(TxnAnswer::from)
+    kv.txn(convert::txn(request)).await.map(|response| convert::answer(&response))
+}
+
+#[async_trait]
+impl Keyspace for Etcd {
+    fn name(&self) -> &'static str {
+        "etcd"
+    }
+
+    /// Connects to all endpoints and authenticates there, so that moving to another costs nothing when it matters.
+    /// Endpoints that do not answer are left for later.
+    async fn warm(&self, patience: Duration) {
+        for endpoint in &self.0.endpoints {
+            let made = timeout(patience, async {
+                let line = endpoint.line(Purpose::Calls).await?;
+                line.client.maintenance_client().status().await
+            });
+            match made.await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::debug!(endpoint = endpoint.url, %error, "does not answer yet"),
+                Err(_) => tracing::debug!(endpoint = endpoint.url, "does not answer yet"),
+            }
+        }
+    }
+
+    async fn range(&self, range: &Range, patience: Duration) -> Result<Found> {
+        let least = if range.large { self.0.attempt * 10 } else { Duration::ZERO };
+        let effort = Effort { read: true, least, patience };
+        let what = format!("read {range}");
+        let found = self.attempts(&what, effort, async |client: Client, silences| {
+            if silences > 0 && range.revision == 0 {
+                let proposal = convert::proposal(vec![om_kv::Op::Get(range.clone())], &range.key);
+                let answer = txn(&client, &proposal).await?;
+                return Ok(convert::into_found(answer));
+            }
+            let mut kv = client.kv_client().max_decoding_message_size(LARGEST_ANSWER);
+            kv.get(range.key.clone(), Some(convert::get_options(range))).await.map(convert::found)
+        });
+        // The client's futures are large.
+        Box::pin(found).await
+    }
+
+    async fn txn(&self, request: &Txn, patience: Duration) -> Result<TxnAnswer> {
+        // Some time to send it, and for the members to sync it to their disks.
+        let least = self.0.attempt + Duration::from_millis(request.weight() / 2048);
+        let least = if request.weight() < 16 * 1024 { Duration::ZERO } else { least };
+        let effort = Effort { read: request.only_reads(), least, patience };
+        let what = format!("{request}");
+        let done =
+            self.attempts(&what, effort, async |client: Client, silences| {
+                match convert::by_proposal(request) {
+                    Some(proposal) if silences > 0 => {
+                        Ok(TxnAnswer { succeeded: true, ..txn(&client, &proposal).await? })
+                    }
+                    _ => txn(&client, request).await,
+                }
+            });
+        Box::pin(done).await
+    }
+
+    fn watch(&self, prefix: &str, from: i64) -> Watching {
+        self.begin_watch(prefix, from)
+    }
+
+    async fn grant(&self, ttl: Duration, patience: Duration) -> Result<Granted> {
+        self.new_lease(ttl, patience).await
+    }
+
+    async fn keep_alive_once(&self, id: i64, patience: Duration) -> Result<()> {
+        self.keep_lease(id, patience).await
+    }
+
+    async fn revoke(&self, id: i64, patience: Duration) -> Result<()> {
+        self.end_lease(id, patience).await
+    }
 }
 
 /// The error for what no other endpoint would do either. An earlier attempt may still have been applied, unless it is
@@ -270,16 +326,5 @@ fn settled(open: bool, effort: Effort, kind: Kind, failure: Failure) -> Error {
         Kind::NoSpace => Error::NoSpace(failure),
         Kind::Compacted => Error::Compacted { failure, oldest: None },
         Kind::LeaseGone => Error::LeaseGone(failure),
-    }
-}
-
-impl From<Option<&etcd_client::ResponseHeader>> for Header {
-    fn from(header: Option<&etcd_client::ResponseHeader>) -> Self {
-        header.map_or_else(Self::default, |header| Self {
-            cluster: header.cluster_id(),
-            member: header.member_id(),
-            revision: header.revision(),
-            raft_term: header.raft_term(),
-        })
     }
 }

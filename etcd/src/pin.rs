@@ -30,6 +30,11 @@ impl Pin {
         (self.index, longer.min(LONGEST.max(self.attempt)))
     }
 
+    /// After how long a silence another is asked beside the one that was asked.
+    pub(crate) fn beside(&self) -> Duration {
+        (self.attempt / 2).max(self.pace * 3)
+    }
+
     /// An attempt there worked.
     pub(crate) fn worked(&mut self, index: usize, took: Duration) {
         self.pace = (self.pace * 7 + took.min(LONGEST)) / 8;

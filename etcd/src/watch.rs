@@ -15,12 +15,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use om_kv::{Batch, Error, Event, Failure, Header, Keyspace, Range, Result, Watching};
+
+use crate::convert;
 use crate::endpoint::{Endpoint, Purpose};
-use crate::error::{Error, Failure, Result};
 use crate::etcd::{Etcd, LARGEST_ANSWER, unconnected};
+use crate::hints::{failure, hinted};
 use crate::judge::{Kind, Verdict, judge};
 use crate::pin::Pin;
-use crate::range::{Header, Kv, Range};
 
 /// How long to ask whether an etcd that seems to have gone back has.
 const CHECK: Duration = Duration::from_secs(5);
@@ -31,59 +33,16 @@ const LASTING: Duration = Duration::from_secs(1);
 /// The least that is waited for a watch to begin.
 const BEGIN: Duration = Duration::from_millis(300);
 
-/// What happened to a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// It was written.
-    Put(Kv),
-    /// It was deleted, or its lease ran out.
-    Delete {
-        /// Which key.
-        key: String,
-        /// The revision of its deletion.
-        revision: i64,
-    },
-}
-
-/// Events that came together, in order; whole revisions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// Who sent it, and how far that member was; what happened up to there may still be on its way.
-    pub header: Header,
-    /// Empty: a sign of life, as etcd gives them again and again while nothing happens.
-    pub events: Vec<Event>,
-}
-
-/// A watch. Ends with its error, or when it is dropped.
-#[derive(Debug)]
-pub struct Watching {
-    batches: mpsc::Receiver<Result<Batch>>,
-    _task: JoinSet<()>,
-}
-
-impl Watching {
-    /// The next events. Safe to cancel. After an error there is nothing more.
-    ///
-    /// # Errors
-    /// [`Error::Compacted`], [`Error::WentBack`]: it cannot go on without a gap. [`Error::Refused`].
-    pub async fn next(&mut self) -> Option<Result<Batch>> {
-        self.batches.recv().await
-    }
-}
-
 impl Etcd {
-    /// Watches all keys that begin with `prefix`, from revision `from` on, that one included. Must be called within a
-    /// runtime.
-    #[must_use]
-    pub fn watch(&self, prefix: impl Into<String>, from: i64) -> Watching {
+    pub(crate) fn begin_watch(&self, prefix: &str, from: i64) -> Watching {
         let (sender, batches) = mpsc::channel(64);
         let mut task = JoinSet::new();
-        let prefix = prefix.into();
+        let prefix = prefix.to_owned();
         let mut pin = Pin::new(self.endpoints(), self.attempt_time().max(BEGIN));
         (0..self.pin().next().0).for_each(|index| pin.failed(index));
         let watch = Watch { etcd: self.clone(), prefix, next: from, cluster: None, pin, sender };
         task.spawn(watch.run());
-        Watching { batches, _task: task }
+        Watching::new(batches, task)
     }
 }
 
@@ -127,10 +86,10 @@ impl Watch {
             round = if heard && begun.elapsed() > LASTING { 0 } else { round + 1 };
             let why = match ended {
                 Ended::Unheard => return,
-                Ended::Over(error) => return drop(self.sender.send(Err(error)).await),
+                Ended::Over(error) => return drop(self.sender.send(Err(hinted(error))).await),
                 Ended::Token(why) if refused || !endpoint.has_user() => {
                     let refused = Error::Refused(self.failure(endpoint, why));
-                    return drop(self.sender.send(Err(refused)).await);
+                    return drop(self.sender.send(Err(hinted(refused))).await);
                 }
                 Ended::Token(why) => {
                     refused = true;
@@ -155,7 +114,7 @@ impl Watch {
     }
 
     fn failure(&self, endpoint: &Endpoint, why: String) -> Failure {
-        Failure { what: format!("watch {}*", self.prefix), endpoint: endpoint.url.clone(), why }
+        failure(&format!("watch {}*", self.prefix), &endpoint.url, why)
     }
 
     /// Gives out what comes at this endpoint, until something goes wrong.
@@ -221,7 +180,7 @@ impl Watch {
     }
 
     async fn take(&mut self, at: &Endpoint, response: WatchResponse) -> Option<Ended> {
-        let header = Header::from(response.header());
+        let header = convert::header(response.header());
         if response.canceled() {
             let why = response.cancel_reason().to_owned();
             if response.compact_revision() > 0 {
@@ -297,28 +256,8 @@ async fn hear(
     }
 }
 
-impl Event {
-    /// The revision at which it happened.
-    #[must_use]
-    pub fn revision(&self) -> i64 {
-        match self {
-            Self::Put(kv) => kv.modified,
-            Self::Delete { revision, .. } => *revision,
-        }
-    }
-
-    /// Which key.
-    #[must_use]
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Put(kv) => &kv.key,
-            Self::Delete { key, .. } => key,
-        }
-    }
-}
-
 fn event(event: &etcd_client::Event) -> Option<Event> {
-    let kv = Kv::from(event.kv()?.clone());
+    let kv = convert::kv(event.kv()?.clone());
     Some(match event.event_type() {
         EventType::Put => Event::Put(kv),
         EventType::Delete => Event::Delete { key: kv.key, revision: kv.modified },

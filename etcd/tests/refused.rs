@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use om_etcd::testing::Cluster;
-use om_etcd::{Error, Etcd, EtcdOptions, Guard, Op, Range, Txn};
+use om_etcd::{Etcd, EtcdOptions};
+use om_kv::{Error, Guard, Keyspace, Op, Range, Txn};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use om_etcd::testing::{Cluster, Setup};
-use om_etcd::{Error, Etcd, EtcdOptions, Op, Range, Tls, Txn};
+use om_etcd::{Etcd, EtcdOptions, Tls};
+use om_kv::{Error, Keyspace, Op, Range, Txn};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

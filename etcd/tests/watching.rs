@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use om_etcd::testing::{Cluster, Gate};
-use om_etcd::{Error, Etcd, EtcdOptions, Event, Op, Txn, Watching};
+use om_etcd::{Etcd, EtcdOptions};
+use om_kv::{Error, Event, Keyspace, Op, Txn, Watching};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -18,8 +18,8 @@
 
 mod campaign;
 mod detector;
+pub mod election;
 mod elector;
-pub mod etcd;
 mod file;
 mod mandate;
 mod office;

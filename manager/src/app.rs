@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use om_api::clock;
 use om_api::socket::{self, BoundSocket, Credentials, SocketOptions};
-use om_leadership::etcd::EtcdDetector;
+use om_leadership::election::ElectionDetector;
 use om_leadership::{Campaign, Office};
 use om_plugin_process::{ProcessOptions, ProcessPlugin};
 use om_proxy::discovery::{Registry, RegistryOptions};
@@ -206,7 +206,7 @@ fn embedded_plugins(
 }
 
 /// Tells the supervisor when this replica can do its part: where replicas elect through etcd, once etcd was seen.
-async fn say_when_ready(election: Option<Arc<EtcdDetector>>) {
+async fn say_when_ready(election: Option<Arc<ElectionDetector>>) {
     if let Some(election) = election {
         notify_supervisor(&[sd_notify::NotifyState::Status("waiting for etcd")]);
         election.seen().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use om_api::clock::since_boot;
 use om_api::{Error, Reason, v1};
 use om_leadership::Campaign;
-use om_leadership::etcd::EtcdDetector;
+use om_leadership::election::ElectionDetector;
 
 use crate::replica::Replica;
 
@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(2);
 /// What a handover needs of the replica, where replicas elect among themselves.
 #[derive(Clone)]
 pub(crate) struct Handover {
-    pub(crate) election: Arc<EtcdDetector>,
+    pub(crate) election: Arc<ElectionDetector>,
     pub(crate) campaign: Arc<Campaign>,
 }
 

@@ -8,16 +8,17 @@ use om_api::clock;
 use om_api::socket::{Address, Credentials};
 use om_api::{places, v1};
 use om_etcd::Etcd;
-use om_etcd::layout::{Layout, ReplicaRecord};
-use om_leadership::etcd::{EtcdDetector, EtcdOptions};
+use om_kv::Keyspace;
+use om_kv::layout::{Layout, ReplicaRecord};
+use om_leadership::election::{ElectionDetector, ElectionOptions};
 use om_leadership::{Detector, FileDetector, FileOptions, Solo};
-use om_store::etcd::EtcdStore;
 use om_store::file::FileStore;
+use om_store::kv::KvStore;
 use om_store::{Candidate, Head, Store};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{Config, EtcdMode, Mode};
+use crate::config::{Config, Mode};
 use crate::office::{Bench, ElectionOffice, StoreOffice};
 use crate::peers::{GrpcNetwork, PeerFront};
 use crate::wills::{FindHeirs, Heirs, Wills};
@@ -34,9 +35,9 @@ pub(crate) struct Machinery {
 /// An election among replicas.
 #[derive(Clone)]
 pub(crate) struct Election {
-    pub(crate) detector: Arc<EtcdDetector>,
+    pub(crate) detector: Arc<ElectionDetector>,
     me: v1::Hello,
-    etcd: Etcd,
+    kv: Arc<dyn Keyspace>,
 }
 
 impl Machinery {
@@ -46,7 +47,8 @@ impl Machinery {
     /// What of the configuration cannot be used.
     pub(crate) fn build(config: &Config) -> anyhow::Result<Self> {
         if let Mode::Etcd(mode) = &config.mode {
-            return Self::etcd(config, mode);
+            let etcd = Etcd::new(&mode.etcd).context("cannot use etcd")?;
+            return Ok(Self::elected(config, Arc::new(etcd), &mode.cluster, mode.lease_ttl));
         }
         let store: Arc<dyn Store> = Arc::new(FileStore::open(&config.state_dir));
         let detector: Arc<dyn Detector> = match &config.mode {
@@ -60,15 +62,12 @@ impl Machinery {
         Ok(Self { store, detector, office, election: None })
     }
 
-    fn etcd(config: &Config, mode: &EtcdMode) -> anyhow::Result<Self> {
-        let etcd = Etcd::new(&mode.etcd).context("cannot use etcd")?;
-        let layout = Layout::of(&mode.cluster);
+    /// Replicas elect among themselves, and the state is kept where the election is.
+    fn elected(config: &Config, kv: Arc<dyn Keyspace>, cluster: &str, lease_ttl: Duration) -> Self {
+        let layout = Layout::of(cluster);
         let instance = uuid::Uuid::now_v7().to_string();
-        let me = v1::Hello {
-            instance: instance.clone(),
-            name: config.name.clone(),
-            cluster: mode.cluster.clone(),
-        };
+        let me =
+            v1::Hello { instance: instance.clone(), name: config.name.clone(), cluster: cluster.to_owned() };
         let replica = ReplicaRecord {
             name: config.name.clone(),
             instance: instance.clone(),
@@ -78,29 +77,29 @@ impl Machinery {
         };
         let network = config.network.clone();
         let network = GrpcNetwork::new(me.clone(), config.host.clone(), move || network.security());
-        let detector = Arc::new(EtcdDetector::start(EtcdOptions {
-            etcd: etcd.clone(),
+        let detector = Arc::new(ElectionDetector::start(ElectionOptions {
+            kv: kv.clone(),
             layout: layout.clone(),
             replica,
-            lease_ttl: mode.lease_ttl,
+            lease_ttl,
             floor: config.timing.ttl(),
             most: config.longest_authority(),
             network: Arc::new(network),
             clock: clock::boot(),
         }));
-        let store = Arc::new(EtcdStore::new(etcd.clone(), &layout));
+        let store = Arc::new(KvStore::new(kv.clone(), &layout));
         let office =
             ElectionOffice::new(store.clone(), detector.clone(), layout, candidate(config), instance);
-        let election = Some(Election { detector: detector.clone(), me, etcd });
-        Ok(Self { store, detector, office: Arc::new(office), election })
+        let election = Some(Election { detector: detector.clone(), me, kv });
+        Self { store, detector, office: Arc::new(office), election }
     }
 }
 
 impl Election {
-    /// Connects to all members of etcd, so that going on at another one costs nothing when it matters.
+    /// Connects to everything that keeps the election, so that going on at another one costs nothing when it matters.
     pub(crate) fn warm_up(&self) -> impl Future<Output = ()> + Send + 'static {
-        let etcd = self.etcd.clone();
-        async move { etcd.warm(WARMING).await }
+        let kv = self.kv.clone();
+        async move { kv.warm(WARMING).await }
     }
 
     /// What other replicas and orphaned plugins talk to.
@@ -152,7 +151,7 @@ impl Config {
     }
 }
 
-/// How long a member of etcd may take to be connected to beforehand.
+/// How long a member of a cluster may take to be connected to beforehand.
 const WARMING: Duration = Duration::from_secs(2);
 
 /// Where renewals follow the delays that are seen, they last so long at most.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use om_api::clock::since_boot;
 use om_api::{Reason, v1};
-use om_etcd::layout::{ElectorateRecord, Layout};
+use om_kv::layout::{ElectorateRecord, Layout};
 
 use crate::record::{self, Reigns};
 use crate::{Bed, Client, EtcdCluster, Hammer, Net, Pace, Program, SOON, Told, Users, recorded, wait_for};

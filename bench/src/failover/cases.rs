@@ -7,7 +7,7 @@ use om_system_tests::{NAMES, SOON, wait_until};
 
 use super::round::fail_over;
 use super::{Place, Results, World, gap};
-use crate::election::Contest;
+use crate::election::contest;
 
 pub(super) struct Case {
     /// As `--only` has it.
@@ -30,14 +30,14 @@ const fn case(
 
 pub(super) const CASES: &[Case] = &[
     case("etcd-resign", Place::OneHost, "etcd's own election, clean resign", |world, what, results| {
-        contest(world, 5, false, what, results);
+        elect(world, 5, false, what, results);
     }),
     case(
         "etcd-kill-ttl2",
         Place::OneHost,
         "etcd's own election, kill -9, TTL 2 s",
         |world, what, results| {
-            contest(world, 2, true, what, results);
+            elect(world, 2, true, what, results);
         },
     ),
     case(
@@ -45,7 +45,7 @@ pub(super) const CASES: &[Case] = &[
         Place::OneHost,
         "etcd's own election, kill -9, TTL 5 s",
         |world, what, results| {
-            contest(world, 5, true, what, results);
+            elect(world, 5, true, what, results);
         },
     ),
     case("handover-call", Place::OneHost, "clean handover, asked for", handover),
@@ -80,13 +80,8 @@ pub(super) const CASES: &[Case] = &[
     ),
 ];
 
-fn contest(world: &mut World<'_>, ttl: i64, kill: bool, what: &str, results: &mut Results) {
-    let at = world.contests.iter().position(|(of, _)| *of == ttl).unwrap_or_else(|| {
-        let contest = Contest::new(world.bed, world.group.etcd(), ttl);
-        world.contests.push((ttl, contest));
-        world.contests.len() - 1
-    });
-    let took = world.contests[at].1.round(kill);
+fn elect(world: &mut World<'_>, ttl: i64, kill: bool, what: &str, results: &mut Results) {
+    let took = contest(world.bed, world.group.etcd(), ttl, kill);
     results.of(what).rounds.push(took);
 }
 

@@ -14,7 +14,6 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use om_system_tests::{Bed, Group, NAMES, Pace, record};
 
-use crate::election::Contest;
 use crate::figures::{Figures, millis};
 use crate::report::{self, Row};
 use cases::{CASES, Case};
@@ -59,7 +58,6 @@ struct World<'a> {
     bed: &'a Bed,
     group: Group<'a>,
     steering: record::Tail,
-    contests: Vec<(i64, Contest<'a>)>,
 }
 
 impl<'a> World<'a> {
@@ -71,7 +69,7 @@ impl<'a> World<'a> {
             Place::HostsSlowEtcd => Group::beside_etcd(bed, Pace::DEFAULT, &more),
         };
         group.steer_something();
-        Self { bed, group, steering: record::Tail::of(bed.steering_record()), contests: Vec::new() }
+        Self { bed, group, steering: record::Tail::of(bed.steering_record()) }
     }
 }
 

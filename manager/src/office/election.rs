@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use om_etcd::layout::Layout;
-use om_leadership::etcd::{EtcdDetector, Guard, Warrant};
+use om_kv::layout::Layout;
+use om_leadership::election::{ElectionDetector, Guard, Warrant};
 use om_leadership::{Office, OfficeError};
-use om_store::etcd::{EtcdStore, Grounds};
+use om_store::kv::{Grounds, KvStore};
 use om_store::{Candidate, Store, Term};
 
 use super::plain::tell;
@@ -15,8 +15,8 @@ use super::{Before, Bench, Granted, Newest, judge, not_held};
 
 /// Grants terms by claiming the store on the grounds of the election.
 pub(crate) struct ElectionOffice {
-    store: Arc<EtcdStore>,
-    election: Arc<EtcdDetector>,
+    store: Arc<KvStore>,
+    election: Arc<ElectionDetector>,
     layout: Layout,
     candidate: Candidate,
     instance: String,
@@ -25,8 +25,8 @@ pub(crate) struct ElectionOffice {
 
 impl ElectionOffice {
     pub(crate) fn new(
-        store: Arc<EtcdStore>,
-        election: Arc<EtcdDetector>,
+        store: Arc<KvStore>,
+        election: Arc<ElectionDetector>,
         layout: Layout,
         candidate: Candidate,
         instance: String,

@@ -9,7 +9,7 @@ pub(crate) use serve::PeerFront;
 use std::time::Duration;
 
 use om_api::v1::{link_request as to, link_response as from};
-use om_leadership::etcd::{Answer, Request};
+use om_leadership::election::{Answer, Request};
 
 /// What may wait on a line. More than that has been missed, and the next beat is worth more.
 const BACKLOG: usize = 64;

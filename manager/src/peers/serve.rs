@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use om_api::v1::peer_server::Peer;
 use om_api::v1::{self, LinkRequest, LinkResponse, link_request as to, link_response as from};
-use om_leadership::etcd::{EtcdDetector, Incoming};
+use om_leadership::election::{ElectionDetector, Incoming};
 use om_store::Head;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -18,7 +18,7 @@ use crate::wills::Wills;
 #[derive(Clone)]
 pub(crate) struct PeerFront {
     pub(crate) me: v1::Hello,
-    pub(crate) election: Arc<EtcdDetector>,
+    pub(crate) election: Arc<ElectionDetector>,
     pub(crate) wills: Arc<Wills>,
     pub(crate) head: watch::Receiver<Option<Head>>,
     pub(crate) tasks: TaskTracker,

@@ -1,7 +1,7 @@
 //! Which crate may know which.
 //!
 //! `leadership`, `store` and `proxy` never know each other, so that each can be understood, tested and replaced alone;
-//! only `manager` knows all three. `etcd` is the way to an etcd cluster, which both `leadership` and `store` need. The task runner knows nobody, for it runs before anything else compiles.
+//! only `manager` knows all three. `kv` is the port to where the keys are kept, which both `leadership` and `store` need; `etcd` is one way to it. The task runner knows nobody, for it runs before anything else compiles.
 
 use super::{Kind, Member, Workspace};
 
@@ -16,9 +16,10 @@ struct Allowed {
 
 const ALLOWED: &[Allowed] = &[
     Allowed { name: "om-api", ships: &[], tests: &[] },
-    Allowed { name: "om-etcd", ships: &[], tests: &[] },
-    Allowed { name: "om-leadership", ships: &["om-etcd"], tests: &[] },
-    Allowed { name: "om-store", ships: &["om-etcd"], tests: &[] },
+    Allowed { name: "om-kv", ships: &[], tests: &[] },
+    Allowed { name: "om-etcd", ships: &["om-kv"], tests: &[] },
+    Allowed { name: "om-leadership", ships: &["om-kv"], tests: &["om-etcd"] },
+    Allowed { name: "om-store", ships: &["om-kv"], tests: &["om-etcd"] },
     Allowed { name: "om-proxy", ships: &["om-api"], tests: &[] },
     Allowed { name: "om-client", ships: &["om-api"], tests: &[] },
     Allowed { name: "om-cli", ships: &["om-api", "om-client"], tests: &[] },
@@ -27,6 +28,7 @@ const ALLOWED: &[Allowed] = &[
         name: "om-manager",
         ships: &[
             "om-api",
+            "om-kv",
             "om-etcd",
             "om-leadership",
             "om-store",
@@ -39,10 +41,14 @@ const ALLOWED: &[Allowed] = &[
     Allowed { name: "om-examples", ships: &["om-api", "om-plugin-sdk"], tests: &[] },
     Allowed {
         name: "om-system-tests",
-        ships: &["om-api", "om-client", "om-etcd", "om-plugin-sdk"],
+        ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-plugin-sdk"],
         tests: &[],
     },
-    Allowed { name: "om-bench", ships: &["om-api", "om-client", "om-etcd", "om-system-tests"], tests: &[] },
+    Allowed {
+        name: "om-bench",
+        ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-system-tests"],
+        tests: &[],
+    },
     Allowed { name: "xtask", ships: &[], tests: &[] },
 ];
 

@@ -1,0 +1,132 @@
+//! An etcd that is not what it was: wiped, restored from an older backup, or robbed of its keys.
+
+use om_etcd::testing::{Cluster, eventually};
+use om_kv::{Op, Range};
+
+use super::*;
+use crate::testing::candidate;
+use crate::testing::ledger::claim;
+use crate::{Error, Head, Store, Token};
+
+fn went_back<T>(what: &str, result: Result<T>) {
+    match result {
+        Err(error @ Error::WentBack { .. }) => {
+            assert!(error.to_string().contains("restart all managers and plugins"), "{error}");
+        }
+        Err(error) => panic!("{what}: {error}"),
+        Ok(_) => panic!("{what} noticed nothing"),
+    }
+}
+
+/// Nothing that handles who know better try has any effect.
+async fn nobody_who_knows_better_leads(
+    cluster: &Cluster,
+    (holder, token): (&KvStore, &Token),
+    follower: &KvStore,
+    mut watch: Watch,
+) {
+    let error = eventually("the watch ends", async || next(&mut watch).await.err()).await;
+    assert!(matches!(error, Error::WentBack { .. }), "{error}");
+    let before = everything(cluster).await;
+    for (name, handle) in [("holder", holder), ("follower", follower)] {
+        went_back("head", handle.head().await.map(|_: Head| ()));
+        went_back("load", handle.load().await);
+        let seen = token.term();
+        went_back("claim", handle.claim(&candidate(name), seen).await);
+        went_back("claim", handle.claim(&candidate(name), crate::Term(0)).await);
+    }
+    went_back("confirm", holder.confirm(token).await);
+    assert!(holder.append(token, put("k", "after")).await.is_err());
+    assert!(holder.compact(token, 0).await.is_err());
+    assert_eq!(everything(cluster).await, before, "something was written");
+    assert_eq!(follower.view().revision(), 3, "what was known stays readable");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_leads_on_an_etcd_that_was_wiped_or_restored_until_all_start_anew() {
+    if !Cluster::available() {
+        return;
+    }
+    for wipe in [true, false] {
+        let mut cluster = Cluster::start(1, &[]);
+        let (holder, follower) = (store(&cluster), store(&cluster));
+        let token = claim(&holder, "holder").await.unwrap();
+        let mut watch = follower.watch(0).await.unwrap();
+        holder.append(&token, put("k", "1")).await.unwrap();
+        let backup = cluster.save("backup");
+        for value in ["2", "3"] {
+            holder.append(&token, put("k", value)).await.unwrap();
+        }
+        expect(&mut watch, 1..=3).await;
+        if wipe {
+            cluster.wipe();
+        } else {
+            cluster.restore(&backup);
+        }
+        nobody_who_knows_better_leads(&cluster, (&holder, &token), &follower, watch).await;
+        let anew = store(&cluster);
+        let token = claim(&anew, "anew").await.unwrap();
+        assert_eq!(anew.view().revision(), u64::from(!wipe));
+        anew.append(&token, put("k", "4")).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restored_etcd_that_others_wrote_on_is_noticed_too() {
+    if !Cluster::available() {
+        return;
+    }
+    let mut cluster = Cluster::start(1, &[]);
+    let holder = store(&cluster);
+    let token = claim(&holder, "holder").await.unwrap();
+    let backup = cluster.save("backup");
+    holder.append(&token, put("k", "lost")).await.unwrap();
+    cluster.restore(&backup);
+    // The same numbers, with another content; etcd's own revision is beyond what it was.
+    let anew = store(&cluster);
+    let other = claim(&anew, "anew").await.unwrap();
+    for _ in 0..5 {
+        anew.append(&other, put("k", "other")).await.unwrap();
+    }
+    went_back("load", holder.load().await);
+    assert_eq!(&holder.view().get("k").unwrap().value[..], b"lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_holder_on_a_restored_etcd_that_still_has_its_claim_writes_nothing() {
+    if !Cluster::available() {
+        return;
+    }
+    let mut cluster = Cluster::start(1, &[]);
+    let holder = store(&cluster);
+    let token = claim(&holder, "holder").await.unwrap();
+    let backup = cluster.save("backup");
+    holder.append(&token, put("k", "lost")).await.unwrap();
+    cluster.restore(&backup);
+    let before = everything(&cluster).await;
+    for _ in 0..2 {
+        let error = holder.append(&token, put("k", "after")).await.unwrap_err();
+        assert!(matches!(error, Error::Unclear(_) | Error::WentBack { .. }), "{error}");
+        assert!(error.to_string().contains("went back"), "{error}");
+    }
+    assert_eq!(everything(&cluster).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_without_its_leader_key_is_led_by_nobody() {
+    if !Cluster::available() {
+        return;
+    }
+    let cluster = Cluster::start(1, &[]);
+    let holder = store(&cluster);
+    let token = claim(&holder, "holder").await.unwrap();
+    holder.append(&token, put("k", "v")).await.unwrap();
+    write(&cluster, Op::Delete(Range::key(keys().leader))).await;
+    for handle in [&holder, &store(&cluster)] {
+        let error = handle.claim(&candidate("next"), crate::Term(0)).await.unwrap_err();
+        assert!(matches!(error, Error::Corrupt { .. }), "{error}");
+        assert!(error.to_string().contains("election/leader"), "{error}");
+    }
+    assert!(holder.append(&token, put("k", "w")).await.is_err());
+    assert!(everything(&cluster).await.iter().all(|kv| kv.key != keys().leader));
+}
