@@ -70,10 +70,7 @@ pub(crate) struct RequestRecord {
 /// knows whom it must have stopped, or wait for.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct GrantRecord {
-    /// The leader's term.
-    #[prost(uint64, tag = "1")]
-    pub(crate) term: u64,
-    /// The plugin's name.
+    /// The plugin's name. Tag 1 was the leader's term.
     #[prost(string, tag = "2")]
     pub(crate) plugin: String,
     /// Its host.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::office::Bench;
-use crate::reign::{Realm, Reign};
+use crate::reign::{Opening, Realm, Reign};
 
 /// How often a replica that does not lead looks who does: a refusal names the leader without asking the store.
 const LOOK: Duration = Duration::from_millis(500);
@@ -23,6 +23,8 @@ pub(crate) async fn succeed(
     current: watch::Sender<Option<Reign>>,
     stop: CancellationToken,
 ) {
+    let own = realm.clone();
+    office.open_with(Arc::new(move |released| Opening::make(&own, released)));
     loop {
         let now = standing.borrow_and_update().clone();
         let ended = current.borrow().as_ref().map(|reign| reign.over().clone());

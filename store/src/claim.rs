@@ -62,13 +62,26 @@ pub struct Token {
     term: Term,
     cluster: String,
     previous: Option<Claim>,
+    opened: bool,
 }
 
 impl Token {
     /// For backends: the proof of a claim that was just made.
     #[must_use]
     pub fn new(term: Term, cluster: String, previous: Option<Claim>) -> Self {
-        Self { term, cluster, previous }
+        Self { term, cluster, previous, opened: false }
+    }
+
+    /// For backends: the same; and the change that was handed in to open the term with was written with the claim.
+    #[must_use]
+    pub fn with_opening(self) -> Self {
+        Self { opened: true, ..self }
+    }
+
+    /// Whether the change that was handed in to open the term with was written with the claim.
+    #[must_use]
+    pub fn is_opened(&self) -> bool {
+        self.opened
     }
 
     /// The claim's term.

@@ -172,6 +172,7 @@ impl Seat {
         Warrant {
             term: election.term(),
             leader: election.leader.as_ref().map_or(0, |leader| leader.revision),
+            released: election.leader.as_ref().is_none_or(|leader| leader.record.released.is_some()),
             guards,
             members: linked.cloned().chain([self.me.clone()]).collect(),
             settles,

@@ -17,6 +17,8 @@ pub struct Warrant {
     pub term: u64,
     /// The mod-revision of the leader's key that it replaces; 0: there is none.
     pub leader: i64,
+    /// The claim that it replaces was released, or there is none.
+    pub released: bool,
     /// Keys that must not have changed, with their mod-revisions; 0: the key must not exist.
     pub guards: Vec<(Guard, i64)>,
     /// The electorate to be recorded with the claim.

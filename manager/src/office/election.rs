@@ -1,6 +1,6 @@
 //! An office whose terms are won in an election: it claims by the election's warrant, and confirms by its promises.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,7 +11,8 @@ use om_store::kv::{Grounds, KvStore};
 use om_store::{Candidate, Store, Term};
 
 use super::plain::tell;
-use super::{Before, Bench, Granted, Newest, judge, not_held};
+use super::{Before, Bench, Granted, MakeOpening, Newest, judge, not_held};
+use crate::reign::Opening;
 
 /// Grants terms by claiming the store on the grounds of the election.
 pub(crate) struct ElectionOffice {
@@ -21,6 +22,7 @@ pub(crate) struct ElectionOffice {
     candidate: Candidate,
     instance: String,
     newest: Newest,
+    open_with: OnceLock<MakeOpening>,
 }
 
 impl ElectionOffice {
@@ -31,10 +33,27 @@ impl ElectionOffice {
         candidate: Candidate,
         instance: String,
     ) -> Self {
-        Self { store, election, layout, candidate, instance, newest: Newest::default() }
+        Self {
+            store,
+            election,
+            layout,
+            candidate,
+            instance,
+            newest: Newest::default(),
+            open_with: OnceLock::new(),
+        }
     }
 
-    fn grounds(&self, warrant: &Warrant) -> Result<Grounds, OfficeError> {
+    /// What the reign would begin with, if that can be told before the claim.
+    fn opening(&self, warrant: &Warrant) -> Option<Arc<Opening>> {
+        let made = self.open_with.get()?(warrant.released);
+        // After the claim the same shows again.
+        made.inspect_err(|error| tracing::debug!(%error, "what opens the reign is made after the claim"))
+            .ok()
+            .map(Arc::new)
+    }
+
+    fn grounds(&self, warrant: &Warrant, opening: Option<&Opening>) -> Result<Grounds, OfficeError> {
         let key = |guard: &Guard| match guard {
             Guard::Electorate => self.layout.electorate(),
             Guard::Beat => self.layout.beat(),
@@ -47,6 +66,7 @@ impl ElectionOffice {
             guards: warrant.guards.iter().map(|(guard, revision)| (key(guard), *revision)).collect(),
             puts: vec![(self.layout.electorate(), electorate)],
             instance: self.instance.clone(),
+            opening: opening.map(|opening| (opening.revision, opening.change.clone())),
         })
     }
 }
@@ -57,13 +77,14 @@ impl Office for ElectionOffice {
         let bid = self.election.bid().await;
         let bid =
             bid.ok_or_else(|| OfficeError::Unavailable("the election gives no right to claim".into()))?;
-        self.store.stand_on(Some(self.grounds(bid.warrant())?));
+        let opening = self.opening(bid.warrant());
+        self.store.stand_on(Some(self.grounds(bid.warrant(), opening.as_deref())?));
         let token = self.store.claim(&self.candidate, Term(bid.warrant().term)).await.map_err(judge)?;
         let term = token.term().0;
         // What the leader before released, and what the store knows of it, says itself that everything has stopped.
         let before = bid.won(term).await.map_or(Before::Unknown, Before::Until);
         tell(&*self.store, term);
-        self.newest.set(Granted { token, before });
+        self.newest.set(Granted { token, before, opening });
         Ok(term)
     }
 
@@ -75,6 +96,11 @@ impl Office for ElectionOffice {
 
 #[async_trait]
 impl Bench for ElectionOffice {
+    fn open_with(&self, make: MakeOpening) {
+        // Told once, by the succession.
+        let _ = self.open_with.set(make);
+    }
+
     fn granted(&self, term: u64) -> Option<Granted> {
         self.newest.get(term)
     }

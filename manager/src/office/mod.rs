@@ -3,7 +3,7 @@
 mod election;
 mod plain;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,6 +13,8 @@ use tracing::warn;
 
 pub(crate) use election::ElectionOffice;
 pub(crate) use plain::StoreOffice;
+
+use crate::reign::Opening;
 
 /// What is known of the authority of earlier leaders when a term is granted, beside what their plugins say themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,11 +26,16 @@ pub(crate) enum Before {
 }
 
 /// By what a reign rules.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Granted {
     pub(crate) token: Token,
     pub(crate) before: Before,
+    /// What was to be written with the claim.
+    pub(crate) opening: Option<Arc<Opening>>,
 }
+
+/// Makes up what a reign begins with.
+pub(crate) type MakeOpening = Arc<dyn Fn(bool) -> Result<Opening, Error> + Send + Sync>;
 
 /// What the newest term that was granted here rests on.
 #[derive(Default)]
@@ -56,6 +63,10 @@ impl Newest {
 /// What the succession needs of an office.
 #[async_trait]
 pub(crate) trait Bench: om_leadership::Office {
+    /// Says how to make up what a reign begins with; `released`: the claim before was. Where it can, the office has it
+    /// written with the claim.
+    fn open_with(&self, _: MakeOpening) {}
+
     /// What `term` rests on, if that is the newest term that was granted here.
     fn granted(&self, term: u64) -> Option<Granted>;
 

@@ -32,7 +32,7 @@ impl Office for StoreOffice {
         let token = self.store.claim(&self.candidate, seen).await.map_err(judge)?;
         let term = token.term().0;
         tell(&*self.store, term);
-        self.newest.set(Granted { token, before: Before::Unknown });
+        self.newest.set(Granted { token, before: Before::Unknown, opening: None });
         Ok(term)
     }
 

@@ -17,13 +17,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use om_api::clock::wall_unix_ms;
-use om_proxy::discovery::PeerState;
 use om_store::{Change, Expect};
 use prost::Message;
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
+use super::opening::Opening;
 use super::{Realm, Reign};
 use crate::office::{Before, Granted};
 use crate::records::{GRANTS, GrantRecord, key};
@@ -38,8 +38,9 @@ struct Old {
 }
 
 /// Authority of this reign.
-struct Own {
-    grant: GrantRecord,
+#[derive(Clone)]
+pub(super) struct Own {
+    pub(super) grant: GrantRecord,
     /// The secret of its will.
     secret: Vec<u8>,
     /// Recorded, and not handed out yet.
@@ -55,57 +56,31 @@ pub(super) struct Grants {
     own: Mutex<BTreeMap<String, Own>>,
     /// The plugins that were ever known to serve a kind, as far as it is recorded.
     known: BTreeMap<String, String>,
-    /// Records of grants that are over, for the first write to take away.
-    stale: Vec<String>,
     /// When the claim was made, at the latest.
     claimed_at: Duration,
     before: Before,
 }
 
 impl Grants {
-    pub(super) fn inherit(realm: &Realm, granted: &Granted) -> Result<Self, om_store::Error> {
-        let Granted { token, before } = granted;
+    pub(super) fn inherit(realm: &Realm, granted: &Granted, opening: Opening) -> Self {
+        let Granted { token, before, .. } = granted;
         let claimed_at = (realm.clock)();
-        let (mut old, mut stale, mut known) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        let (mut old, mut known) = (BTreeMap::new(), BTreeMap::new());
         let released = token.previous().is_none_or(|claim| claim.released);
-        let (_, records) = realm.store.view().scan(GRANTS, None, usize::MAX);
-        for (key, record) in records {
-            let grant = GrantRecord::decode(record.value)
-                .map_err(|cause| om_store::Error::Corrupt { what: format!("{key}: {cause}") })?;
+        for (key, grant, modified) in opening.before {
             known.extend(grant.kinds.iter().map(|kind| (kind.clone(), grant.plugin.clone())));
-            if released {
-                stale.push(key.to_string());
-            } else {
-                old.insert(key.to_string(), Old { grant, modified: record.modified });
+            if !released {
+                old.insert(key, Old { grant, modified });
             }
         }
-        Ok(Self {
+        Self {
             old: Mutex::new(old),
             changed: watch::Sender::new(0),
-            own: Mutex::default(),
+            own: Mutex::new(opening.own),
             known,
-            stale,
             claimed_at,
             before: *before,
-        })
-    }
-
-    /// The same change without the records of grants that are over, and with those of the plugins that are there: they
-    /// are about to get authority, and one write less stands before that.
-    pub(super) fn settled(&self, change: Change, realm: &Realm, term: u64) -> Change {
-        let mut own = lock(&self.own);
-        let mut change = change;
-        let peers = realm.registry.peers().borrow().clone();
-        for peer in peers.values() {
-            let PeerState::Ready(handshake) = &peer.state else { continue };
-            let kinds = handshake.kinds.iter().map(|kind| kind.name.clone()).collect();
-            let grant = grant(realm, term, &peer.name, &peer.socket.to_string_lossy(), &kinds);
-            let (key, new) = (grant_key(&realm.host, &grant.socket), Own::new(grant));
-            change = change.put(key.as_str(), new.grant.encode_to_vec());
-            own.insert(key, new);
         }
-        let stale = self.stale.iter().filter(|key| !own.contains_key(*key));
-        stale.fold(change, |change, key| change.delete(key.as_str()))
     }
 
     /// Whether every plugin that got authority in this reign said that it has stopped.
@@ -135,7 +110,7 @@ impl Grants {
     fn discharged(&self, key: &str) -> Option<u64> {
         let old = lock(&self.old).remove(key)?;
         self.changed.send_modify(|n| *n += 1);
-        debug!(plugin = %old.grant.plugin, host = %old.grant.host, term = old.grant.term, "its authority is over");
+        debug!(plugin = %old.grant.plugin, host = %old.grant.host, "its authority is over");
         Some(old.modified)
     }
 
@@ -160,13 +135,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// Where the grant of the plugin behind a socket is kept.
-fn grant_key(host: &str, socket: &str) -> String {
+pub(super) fn grant_key(host: &str, socket: &str) -> String {
     key(GRANTS, &format!("{host}{socket}"))
 }
 
-fn grant(realm: &Realm, term: u64, plugin: &str, socket: &str, kinds: &BTreeSet<String>) -> GrantRecord {
+pub(super) fn grant(realm: &Realm, plugin: &str, socket: &str, kinds: &BTreeSet<String>) -> GrantRecord {
     GrantRecord {
-        term,
         plugin: plugin.to_owned(),
         host: realm.host.clone(),
         socket: socket.to_owned(),
@@ -177,7 +151,7 @@ fn grant(realm: &Realm, term: u64, plugin: &str, socket: &str, kinds: &BTreeSet<
 }
 
 impl Own {
-    fn new(grant: GrantRecord) -> Self {
+    pub(super) fn new(grant: GrantRecord) -> Self {
         let secret = wills::secret();
         let grant = GrantRecord { will: wills::digest_of(&secret), ..grant };
         Self { grant, secret, fresh: true, returned: true }
@@ -204,7 +178,7 @@ impl Reign {
         kinds: &BTreeSet<String>,
     ) -> Result<(String, Vec<u8>), om_store::Error> {
         let realm = &self.0.realm;
-        let mut new = Own::new(grant(realm, self.term(), plugin, socket, kinds));
+        let mut new = Own::new(grant(realm, plugin, socket, kinds));
         let key = grant_key(&realm.host, socket);
         let fresh = lock(&self.0.grants.own).get_mut(&key).and_then(|own| own.hand_out(&new.grant));
         if let Some(secret) = fresh {

@@ -12,6 +12,7 @@ mod destroy;
 mod forward;
 mod free;
 mod grants;
+mod opening;
 mod operations;
 mod overseer;
 mod requests;
@@ -23,11 +24,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use om_api::Error;
-use om_api::clock::{Clock, wall_unix_ms};
+use om_api::clock::Clock;
 use om_leadership::Mandate;
 use om_proxy::discovery::Registry;
 use om_store::{Change, Revision, Store, Token};
-use prost::Message;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -36,9 +36,10 @@ use crate::board::Board;
 use crate::errors;
 use crate::locks::Locks;
 use crate::office::Granted;
-use crate::records::{FREED, REIGN, ReignRecord, SERVICES, Stored, key};
+use crate::records::{FREED, SERVICES, Stored, key};
 use crate::wills::{FindHeirs, Wills};
 
+pub(crate) use opening::Opening;
 pub(crate) use operations::unknown_action;
 pub(crate) use sessions::{Session, why_not};
 
@@ -106,8 +107,17 @@ impl Reign {
         granted: Granted,
     ) -> Result<Self, om_store::Error> {
         let over = mandate.ended().child_token();
-        let record = ReignRecord { manager: realm.name.clone(), endpoint: realm.endpoint.clone() };
-        let grants = grants::Grants::inherit(&realm, &granted)?;
+        let written = granted.opening.clone().filter(|_| granted.token.is_opened());
+        let (opening, first) = match written {
+            Some(opening) => (Arc::unwrap_or_clone(opening), None),
+            None => {
+                let released = granted.token.previous().is_none_or(|claim| claim.released);
+                let opening = Opening::make(&realm, released)?;
+                let first = opening.change.clone();
+                (opening, Some(first))
+            }
+        };
+        let grants = grants::Grants::inherit(&realm, &granted, opening);
         let requests = requests::Requests::inherit(realm.store.view());
         let reign = Self(Arc::new(Inner {
             board: Board::new(),
@@ -126,10 +136,9 @@ impl Reign {
             mandate,
             token: granted.token,
         }));
-        let change = Change::at(wall_unix_ms()).put(REIGN, record.encode_to_vec());
-        let change = reign.interrupted_operations(change);
-        let change = reign.0.grants.settled(change, &reign.0.realm, reign.term());
-        reign.append(change).await?;
+        if let Some(first) = first {
+            reign.append(first).await?;
+        }
         info!(term = reign.term(), "reign begins");
         // At the end of the reign it asks each plugin to stop, and waits for its word.
         reign.to_the_end(overseer::oversee(reign.clone()));

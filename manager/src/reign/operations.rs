@@ -91,20 +91,6 @@ impl Reign {
         read.ok_or_else(|| Error::new(Reason::NotFound, format!("the operation {id} is no longer kept")))
     }
 
-    /// Operations that were running when the last leader ended: nobody can say what they did.
-    pub(super) fn interrupted_operations(&self, mut change: Change) -> Change {
-        let (_, records) = self.0.realm.store.view().scan(OPERATIONS, None, usize::MAX);
-        for (key, record) in records {
-            let Ok(operation) = v1::Operation::decode(record.value) else { continue };
-            if operation.state() == v1::OperationState::Running {
-                let ended =
-                    ended(operation, v1::OperationState::Interrupted, "its leader went away while it ran");
-                change = change.put(key, ended.encode_to_vec());
-            }
-        }
-        change
-    }
-
     fn without_old_operations(&self, mut change: Change) -> Change {
         let view = self.0.realm.store.view();
         let excess = view.count(OPERATIONS).saturating_sub(KEPT);
@@ -143,6 +129,13 @@ pub(crate) fn unknown_action(session: &Session, kind: &str, action: &str) -> Err
 
 fn piece(operation: v1::Operation) -> v1::RunResponse {
     v1::RunResponse { message: Some(v1::run_response::Message::Operation(operation)) }
+}
+
+/// The record of an operation that was running when the last leader ended: nobody can say what it did. `None`: it was not.
+pub(super) fn interrupted(operation: v1::Operation) -> Option<Vec<u8>> {
+    let running = operation.state() == v1::OperationState::Running;
+    let why = "its leader went away while it ran";
+    running.then(|| ended(operation, v1::OperationState::Interrupted, why).encode_to_vec())
 }
 
 fn ended(operation: v1::Operation, state: v1::OperationState, message: &str) -> v1::Operation {

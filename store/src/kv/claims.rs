@@ -11,6 +11,7 @@ use super::Grounds;
 use super::errors::{of_write, told};
 use super::load::Halt;
 use super::look::{Look, READS, claim_of, leader_record};
+use super::opening::Opening;
 use super::shared::{Reign, Shared};
 use super::wire::{Meta, Tip};
 use crate::envelope::{self, Kind};
@@ -27,7 +28,7 @@ impl Shared {
         if !self.known().loaded {
             self.load().await?;
         }
-        let grounds = match grounds {
+        let mut grounds = match grounds {
             Some(grounds) => grounds,
             None => {
                 let look = self.look().await?;
@@ -37,6 +38,17 @@ impl Shared {
                 Grounds { leader_revision: look.leader_modified(), ..Grounds::default() }
             }
         };
+        loop {
+            if let Some(token) = self.try_claim(candidate, seen, &grounds).await? {
+                return Ok(token);
+            }
+            // Others wrote on meanwhile: what opens the term is made anew after the claim.
+            grounds.opening = None;
+        }
+    }
+
+    /// `None`: it was not made, for the state is not any more the one that the opening was made for.
+    async fn try_claim(&self, candidate: &Candidate, seen: Term, grounds: &Grounds) -> Result<Option<Token>> {
         let before = self.before();
         if grounds.leader_revision == 0 && before.cluster.is_some() {
             // Looking tells what has happened to it.
@@ -53,30 +65,40 @@ impl Shared {
             released: None,
         };
         let cluster = before.cluster.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
-        let txn = self.claim_txn(&record, &cluster, &grounds, &before);
+        let opening = self.opening(&record.nonce, grounds, &before)?;
+        let mut txn = self.claim_txn(&record, &cluster, grounds, &before);
+        if let Some(opening) = &opening {
+            txn = self.with_opening(txn, opening);
+        }
+        let opened = opening.is_some();
         let sent = self.kv.txn(&txn, self.tuning.patience).await;
-        let (look, term, previous) = match sent {
+        let look = match sent {
             Ok(answer) if answer.succeeded => {
                 let look = self.judge_claim(&answer, &before, &cluster)?;
-                let previous = look.claim();
-                (look, answer.header.revision, previous)
+                let (previous, term) = (look.claim(), answer.header.revision);
+                self.assume(record, look, term, opening).await?;
+                return Ok(Some(token(term, cluster, previous, opened)));
             }
             Ok(answer) => {
                 let look = self.judge(&answer, &before)?;
                 self.note(&look);
-                self.recognise(look, &record, &grounds, seen).await?
+                look
             }
-            Err(error @ om_kv::Error::Unclear(_)) => {
-                let look = self.look().await.map_err(|why| match why {
-                    Error::Unavailable { .. } => of_write(&error),
-                    known => known,
-                })?;
-                self.recognise(look, &record, &grounds, seen).await?
-            }
+            Err(error @ om_kv::Error::Unclear(_)) => self.look().await.map_err(|why| match why {
+                Error::Unavailable { .. } => of_write(&error),
+                known => known,
+            })?,
             Err(error) => return Err(told(&error)),
         };
-        self.assume(record, look, term).await?;
-        Ok(Token::new(Term(term.unsigned_abs()), cluster, previous))
+        let moved_on = opening.is_some_and(|opening| look.tip_modified != opening.follows());
+        match self.recognise(&look, &record, grounds, seen).await {
+            Ok((term, previous)) => {
+                self.assume(record, look, term, None).await?;
+                Ok(Some(token(term, cluster, previous, opened)))
+            }
+            Err(Error::Unavailable { .. }) if moved_on => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn claim_txn(
@@ -123,14 +145,14 @@ impl Shared {
         Ok(Look { cluster: cluster.to_owned(), tip_modified: answer.header.revision, ..look })
     }
 
-    /// A claim was not made by this attempt: by an earlier one whose answer was lost?
+    /// A claim was not made by this attempt: by an earlier one whose answer was lost? Its term, and what it replaced.
     async fn recognise(
         &self,
-        look: Look,
+        look: &Look,
         record: &LeaderRecord,
         grounds: &Grounds,
         seen: Term,
-    ) -> Result<(Look, i64, Option<Claim>)> {
+    ) -> Result<(i64, Option<Claim>)> {
         let Some((newest, modified)) = look.leader.clone() else {
             return Err(Error::Outrun { seen, newest: Term(0) });
         };
@@ -139,7 +161,7 @@ impl Shared {
                 0 => None,
                 _ => self.previous(modified - 1).await?,
             };
-            return Ok((look, modified, previous));
+            return Ok((modified, previous));
         }
         if modified != grounds.leader_revision {
             return Err(Error::Outrun { seen, newest: Term(look.term()) });
@@ -155,8 +177,14 @@ impl Shared {
         found.one().map(|kv| Ok(claim_of(&leader_record(kv)?, kv.modified))).transpose()
     }
 
-    /// The claim is made: completes the view, then writing can begin.
-    async fn assume(&self, record: LeaderRecord, look: Look, term: i64) -> Result<()> {
+    /// The claim is made: completes the view, then writing can begin. `opening` was written with it, after the look.
+    async fn assume(
+        &self,
+        record: LeaderRecord,
+        look: Look,
+        term: i64,
+        opening: Option<Opening>,
+    ) -> Result<()> {
         {
             let mut known = self.known();
             known.cluster = Some(look.cluster.clone());
@@ -173,12 +201,17 @@ impl Shared {
             }
             Err(Halt::Error(error)) => return Err(error),
         }
+        let mut tip = look.tip_modified;
+        if let Some(opening) = opening {
+            self.take_in(&opening.written(term), term);
+            tip = term;
+        }
         let term = Term(term.unsigned_abs());
         let mut known = self.known();
         if known.term > term.0 {
             return Err(Error::Outrun { seen: term, newest: Term(known.term) });
         }
-        known.reign = Some(Reign { term, record, tip: look.tip_modified, spoiled: None });
+        known.reign = Some(Reign { term, record, tip, spoiled: None });
         Ok(())
     }
 
@@ -222,4 +255,9 @@ impl Shared {
     pub(crate) fn fence(&self, term: Term) -> Guard {
         Guard::modified(self.keys.leader.as_str(), i64::try_from(term.0).unwrap_or(i64::MAX))
     }
+}
+
+fn token(term: i64, cluster: String, previous: Option<Claim>, opened: bool) -> Token {
+    let token = Token::new(Term(term.unsigned_abs()), cluster, previous);
+    if opened { token.with_opening() } else { token }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use om_kv::{Event, Watching};
 
 use super::load::Halt;
+use super::opening::dated;
 use super::shared::{Shared, Taken};
 use crate::{Error, Result};
 
@@ -55,7 +56,7 @@ impl Shared {
                     continue;
                 }
                 let entry = match self.decode(revision, &kv.value, kv.modified).await {
-                    Ok(entry) => entry,
+                    Ok(entry) => dated(entry, kv.modified),
                     Err(Halt::Again) => return Ok(()),
                     Err(Halt::Error(error)) => return Err(error),
                 };

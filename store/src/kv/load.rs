@@ -5,6 +5,7 @@ use om_kv::Range;
 use super::errors::told;
 use super::keys::piece;
 use super::look::Look;
+use super::opening::dated;
 use super::shared::{Shared, Taken};
 use super::wire::{Decoded, Manifest, Parts, corrupt, decode_entry, join, unpack_entry};
 use crate::{Entry, Error, Result, Revision, View, records};
@@ -114,7 +115,8 @@ impl Shared {
                     return Err(corrupt(&self.keys.entry(expected), "is missing").into());
                 }
                 bytes += kv.value.len();
-                entries.push((self.decode(expected, &kv.value, at).await?, kv.modified));
+                let entry = self.decode(expected, &kv.value, at).await?;
+                entries.push((dated(entry, kv.modified), kv.modified));
                 last = expected;
             }
             if found.kvs.is_empty() {

@@ -16,7 +16,7 @@ use crate::{Candidate, Claim, Error, Head, Result, Revision, Term};
 
 /// What was known before a look was asked for: an answer may be older than what others learned meanwhile.
 pub(crate) struct Before {
-    revision: Revision,
+    pub(crate) revision: Revision,
     pub(crate) mark: i64,
     pub(crate) cluster: Option<String>,
     term: u64,

@@ -37,6 +37,7 @@ mod follow;
 mod keys;
 mod load;
 mod look;
+mod opening;
 mod shared;
 mod watch;
 mod wire;
@@ -68,6 +69,9 @@ pub struct Grounds {
     pub puts: Vec<(String, Vec<u8>)>,
     /// Identity of the claiming process, for its record.
     pub instance: String,
+    /// A change, and the revision of the state that it was made for: written with the claim if that is the newest state
+    /// then ([`Token::is_opened`]), else not at all. So a takeover waits for one write and not for two.
+    pub opening: Option<(Revision, Change)>,
 }
 
 /// A replica's handle on a store in the keyspace.
