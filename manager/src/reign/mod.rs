@@ -118,13 +118,12 @@ impl Reign {
             }
         };
         let grants = grants::Grants::inherit(&realm, &granted, opening);
-        let requests = requests::Requests::inherit(realm.store.view());
         let reign = Self(Arc::new(Inner {
             board: Board::new(),
             locks: Locks::default(),
             sessions: sessions::Sessions::default(),
             grants,
-            requests,
+            requests: requests::Requests::default(),
             retries: forward::Retries::default(),
             tearing: destroy::Tearing::default(),
             over,
@@ -143,6 +142,7 @@ impl Reign {
         // At the end of the reign it asks each plugin to stop, and waits for its word.
         reign.to_the_end(overseer::oversee(reign.clone()));
         reign.spawn(grants::discharge(reign.clone()));
+        reign.spawn(requests::inherit(reign.clone()));
         reign.spawn(compaction::compact_now_and_then(reign.clone()));
         Ok(reign)
     }
