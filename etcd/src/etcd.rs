@@ -38,7 +38,7 @@ struct Inner {
 }
 
 /// The most attempts of one call that are under way at once.
-const MOST_AT_ONCE: usize = 32;
+const MOST_AT_ONCE: usize = 64;
 
 /// How a call goes.
 #[derive(Default)]
@@ -50,9 +50,18 @@ struct Course {
     /// Whether a new token was asked for.
     renewed: bool,
     told: Option<Failure>,
+    /// The endpoint that was asked last.
+    asked: Option<usize>,
 }
 
 impl Course {
+    /// Whom to ask next: the pinned endpoint first, then all of them in turn.
+    fn turn(&mut self, pinned: usize, endpoints: usize) -> usize {
+        let index = self.asked.map_or(pinned, |last| (last + 1) % endpoints);
+        self.asked = Some(index);
+        index
+    }
+
     fn given_up(&mut self, effort: Effort) -> Error {
         let failure = self.told.take().unwrap_or_else(|| failure("ask", "", String::new()));
         if self.open && !effort.read { Error::Unclear(failure) } else { Error::Unavailable(failure) }
@@ -145,7 +154,7 @@ impl Etcd {
                 // A silence, too, though it has not lasted for a whole attempt yet.
                 course.silences += u32::from(!running.is_empty());
                 let (pinned, usual) = self.pin().next();
-                let index = (pinned + running.len()) % self.endpoints();
+                let index = course.turn(pinned, self.endpoints());
                 let left = deadline.saturating_duration_since(now).max(Duration::from_millis(1));
                 let length = usual.max(effort.least).min(left);
                 let trying = self.attempt(self.endpoint(index), length, left, course.silences, &call);

@@ -32,7 +32,7 @@ impl Pin {
 
     /// After how long a silence another is asked beside the one that was asked.
     pub(crate) fn beside(&self) -> Duration {
-        (self.attempt / 2).max(self.pace * 3)
+        (self.attempt / 4).max(self.pace * 4)
     }
 
     /// An attempt there worked.

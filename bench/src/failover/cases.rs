@@ -104,11 +104,11 @@ fn with_users(
     measure: impl FnOnce(&mut World<'_>, &mut Results),
 ) {
     world.group.settle();
-    let users = world.group.users(2);
-    wait_until("users' calls", SOON, || users.done() > 4);
+    let users = world.group.users(1);
+    wait_until("users' calls", SOON, || users.done() > 2);
     measure(world, results);
     let done = users.done();
-    wait_until("users' calls again", SOON, || users.done() > done + 4);
+    wait_until("users' calls again", SOON, || users.done() > done + 2);
     let met = users.stop();
     let figures = results.of(what);
     figures.failed_calls += met.failed.len();

@@ -52,7 +52,7 @@ pub(super) async fn session(reign: &Reign, peer: Peer) -> Ended {
     };
     let socket = peer.socket.to_string_lossy();
     let opened = over.run_until_cancelled(open(reign, &session, &socket)).await;
-    let (outbox, inbox, grant) = match opened {
+    let (outbox, inbox, granted) = match opened {
         None => return Ended::Released,
         Some(Err(why)) => return Ended::NotOpened(why),
         Some(Ok(open)) => open,
@@ -60,7 +60,7 @@ pub(super) async fn session(reign: &Reign, peer: Peer) -> Ended {
     info!(plugin = %session.plugin, term = reign.term(), "attending");
     let successor = successor(reign, &session.plugin, handshake);
     let ended = tokio::select! {
-        ended = tend(reign, &session, outbox, inbox, &grant) => ended,
+        ended = tend(reign, &session, outbox, inbox, granted) => ended,
         () = successor => Ended::Lost("another has taken its place, or its kinds have changed".into()),
     };
     session.closed.cancel();
@@ -94,10 +94,11 @@ async fn open(
     reign: &Reign,
     session: &Session,
     socket: &str,
-) -> Result<(Outbox, Streaming<v1::AttendResponse>, String), String> {
+) -> Result<(Outbox, Streaming<v1::AttendResponse>, Lent), String> {
     let realm = &reign.0.realm;
     let granted = reign.grant(&session.plugin, socket, &session.kinds).await;
     let (grant, secret) = granted.map_err(|error| error.to_string())?;
+    let mut lent = Lent { grant, secret, heirs: None };
     let (outbox, requests) = mpsc::channel(OUTBOX);
     let open = to::Open {
         term: reign.term(),
@@ -105,7 +106,7 @@ async fn open(
         manager: realm.name.clone(),
         authority_ms: u32::try_from(realm.authority.as_millis()).unwrap_or(u32::MAX),
         ask_every_ms: u32::try_from(realm.ask_every.as_millis()).unwrap_or(0),
-        will: realm.heirs.as_ref().map(|find| will(find(), &grant, secret)),
+        will: lent.will(reign),
     };
     send(&outbox, to::Message::Open(open)).await?;
     let mut request = Request::new(ReceiverStream::new(requests));
@@ -123,13 +124,30 @@ async fn open(
         }
     };
     let opened = tokio::time::timeout(OPEN_PATIENCE, opening).await;
-    Ok((outbox, opened.map_err(|_| format!("no answer within {OPEN_PATIENCE:?}"))??, grant))
+    Ok((outbox, opened.map_err(|_| format!("no answer within {OPEN_PATIENCE:?}"))??, lent))
 }
 
-/// Whom the plugin tells that it has stopped, should this leader die.
-fn will(heirs: Heirs, grant: &str, secret: Vec<u8>) -> to::Will {
-    let Heirs { endpoints, ca_pem } = heirs;
-    to::Will { grant: grant.to_owned(), token: secret.into(), endpoints, ca_pem: ca_pem.into() }
+/// The authority that a session lends.
+struct Lent {
+    /// The key of its grant.
+    grant: String,
+    /// The secret of its will.
+    secret: Vec<u8>,
+    /// Whom the plugin was last said to tell.
+    heirs: Option<Heirs>,
+}
+
+impl Lent {
+    /// Whom the plugin is to tell that it has stopped, should this leader die, if that is news to it.
+    fn will(&mut self, reign: &Reign) -> Option<to::Will> {
+        let heirs = reign.0.realm.heirs.as_ref()?();
+        if self.heirs.as_ref() == Some(&heirs) {
+            return None;
+        }
+        let Heirs { endpoints, ca_pem } = self.heirs.insert(heirs).clone();
+        let (grant, token) = (self.grant.clone(), self.secret.clone().into());
+        Some(to::Will { grant, token, endpoints, ca_pem: ca_pem.into() })
+    }
 }
 
 async fn send(outbox: &Outbox, message: to::Message) -> Result<(), String> {
@@ -143,17 +161,18 @@ async fn tend(
     session: &Session,
     outbox: Outbox,
     mut inbox: Streaming<v1::AttendResponse>,
-    grant: &str,
+    mut lent: Lent,
 ) -> Ended {
+    let grant = lent.grant.clone();
     let silence = reign.0.realm.authority * 2;
     let mut saves: JoinSet<to::StateSaved> = JoinSet::new();
-    let start = start(reign.clone(), session.clone(), grant.to_owned());
+    let start = start(reign.clone(), session.clone(), grant.clone());
     let mut start = std::pin::pin!(start);
     let mut started = false;
     loop {
         let heard = tokio::select! {
             biased;
-            () = reign.0.over.cancelled() => return release(reign, &outbox, &mut inbox, grant).await,
+            () = reign.0.over.cancelled() => return release(reign, &outbox, &mut inbox, &grant).await,
             () = session.closed.cancelled() => return Ended::Lost("the session was broken off".into()),
             heard = tokio::time::timeout(silence, inbox.next()) => heard,
             Some(saved) = saves.join_next() => {
@@ -183,13 +202,18 @@ async fn tend(
                 {
                     return Ended::Lost(why);
                 }
+                if let Some(will) = lent.will(reign)
+                    && let Err(why) = send(&outbox, to::Message::Will(will)).await
+                {
+                    return Ended::Lost(why);
+                }
             }
             Some(from::Message::SaveState(save)) => {
                 saves.spawn(keep(reign.clone(), save));
             }
             Some(from::Message::Status(status)) => reign.heard(status),
             Some(from::Message::Released(_)) => {
-                reign.returned(grant);
+                reign.returned(&grant);
                 return Ended::Lost("it is stopping".into());
             }
             Some(from::Message::Opened(_)) | None => {

@@ -16,7 +16,7 @@ use crate::authority::Asks;
 use crate::crew::Crew;
 use crate::session::{Opener, Session};
 use crate::terms::Standing;
-use crate::will::{self, Will};
+use crate::will;
 
 /// What the manager reads.
 pub(crate) type Outgoing = ReceiverStream<Result<AttendResponse, Status>>;
@@ -48,7 +48,7 @@ impl Shell {
 
     async fn open(
         self: &Arc<Self>,
-        mut open: Open,
+        open: Open,
         incoming: Streaming<AttendRequest>,
     ) -> Result<Outgoing, Status> {
         if open.term == 0 || open.cluster.is_empty() || open.authority_ms == 0 {
@@ -81,9 +81,9 @@ impl Shell {
             }
         }
         tracing::info!(term = open.term, manager = open.manager, stopped = stopped.len(), "attended");
-        let will = Will::of(&mut open);
-        let opener = Opener { cluster: open.cluster, manager: open.manager, term: open.term, will };
+        let opener = Opener { cluster: open.cluster, manager: open.manager, term: open.term };
         let session = Session::new(opener, self.host.clone(), self.clock.clone(), self.feed.clone());
+        open.will.into_iter().for_each(|will| session.leave(will));
         session.outbox.opened(Opened { instance: self.instance.clone(), stopped });
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
         if let Some(earlier) = earlier.filter(|earlier| earlier.cluster == session.cluster) {
@@ -165,6 +165,7 @@ fn heard(session: &Session, asks: &mut Asks, authority: Duration, request: Atten
             }
         }
         Some(Message::StateSaved(StateSaved { save, error })) => session.saves.answered(save, error),
+        Some(Message::Will(will)) => session.leave(will),
         Some(Message::Release(_)) => session.release("released at the manager's wish"),
         Some(Message::Open(_)) => session.authority.end("the manager opened the session twice"),
         None => tracing::debug!("a message of a newer manager was passed over"),

@@ -1,9 +1,10 @@
 //! One manager's attendance, from `Opened` to its end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use om_api::clock::Clock;
+use om_api::v1::attend_request as to;
 use om_api::v1::attend_response::SaveState;
 use tokio::sync::{OwnedMutexGuard, broadcast};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +28,7 @@ pub(crate) struct Session {
     /// Cancelled when every crew is gone, or did not go in time.
     pub(crate) stopped: CancellationToken,
     /// Whom to tell if it breaks.
-    pub(crate) will: Option<Arc<Will>>,
+    will: Mutex<Option<Arc<Will>>>,
     /// Cancelled when the next session of the same store has opened, whose opening says all that the will would.
     pub(crate) superseded: CancellationToken,
     feed: broadcast::Sender<Arc<str>>,
@@ -38,7 +39,6 @@ pub(crate) struct Opener {
     pub(crate) cluster: String,
     pub(crate) manager: String,
     pub(crate) term: u64,
-    pub(crate) will: Option<Arc<Will>>,
 }
 
 impl Session {
@@ -48,7 +48,7 @@ impl Session {
         clock: Clock,
         feed: broadcast::Sender<Arc<str>>,
     ) -> Arc<Self> {
-        let Opener { cluster, manager, term, will } = opener;
+        let Opener { cluster, manager, term } = opener;
         Arc::new(Self {
             cluster,
             manager,
@@ -59,10 +59,21 @@ impl Session {
             services: Registry::default(),
             saves: Saves::default(),
             stopped: CancellationToken::new(),
-            will,
+            will: Mutex::default(),
             superseded: CancellationToken::new(),
             feed,
         })
+    }
+
+    /// Takes a will in the place of the one that was left before.
+    pub(crate) fn leave(&self, will: to::Will) {
+        let opener = Opener { cluster: self.cluster.clone(), manager: self.manager.clone(), term: self.term };
+        *self.will.lock().unwrap_or_else(PoisonError::into_inner) = Will::left_by(&opener, will);
+    }
+
+    /// Whom to tell if it breaks; `None`: nobody.
+    pub(crate) fn will(&self) -> Option<Arc<Will>> {
+        self.will.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The record's phase, message or revision changed: tells the manager and whoever watches.

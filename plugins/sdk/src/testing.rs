@@ -350,6 +350,13 @@ impl Attendance {
         lock(&self.shared.saved).get(service).cloned()
     }
 
+    /// Leaves a will in the place of the one in `open`.
+    pub async fn leave(&self, will: attend_request::Will) {
+        let message = Some(attend_request::Message::Will(will));
+        // A session that is over has no use for it.
+        let _ = self.to_plugin.send(AttendRequest { message }).await;
+    }
+
     /// Asks the plugin to stop steering.
     pub async fn release(&self) {
         let message = Some(attend_request::Message::Release(Release {}));

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use om_api::socket::{Address, ClientTls, Security, connect};
 use om_api::v1;
-use om_api::v1::attend_request::Open;
+use om_api::v1::attend_request as to;
 use om_api::v1::peer_client::PeerClient;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +22,7 @@ use tonic::transport::Channel;
 use crate::admit::Shell;
 use crate::backoff::Backoff;
 use crate::crew::Crew;
-use crate::session::Session;
+use crate::session::{Opener, Session};
 
 /// Connecting and asking, together: three round trips between far places.
 const ATTEMPT: Duration = Duration::from_millis(500);
@@ -39,22 +39,19 @@ pub(crate) struct Will {
 }
 
 impl Will {
-    /// The will in `open`; none where nobody is to be told.
-    pub(crate) fn of(open: &mut Open) -> Option<Arc<Self>> {
-        let will = open.will.take()?;
+    /// What the manager of a session left; none where nobody is to be told.
+    pub(crate) fn left_by(opener: &Opener, will: to::Will) -> Option<Arc<Self>> {
+        let manager = &opener.manager;
         let mut endpoints: Vec<Address> = Vec::new();
         for url in &will.endpoints {
             match url.parse() {
                 Ok(address) => endpoints.push(address),
                 Err(error) => {
-                    tracing::warn!(
-                        manager = open.manager,
-                        "this replica will not be told of its end: {error}"
-                    );
+                    tracing::warn!(manager, "this replica will not be told of its end: {error}");
                 }
             }
         }
-        let (cluster, term) = (open.cluster.clone(), open.term);
+        let (cluster, term) = (opener.cluster.clone(), opener.term);
         let word = v1::TestifyRequest { cluster, term, grant: will.grant, token: will.token };
         let security = match &will.ca_pem[..] {
             // The leader says so, for it speaks so to the others itself.
@@ -62,7 +59,7 @@ impl Will {
             pem => match ClientTls::new(pem, None) {
                 Ok(tls) => Security::Tls(tls),
                 Err(error) => {
-                    tracing::warn!(manager = open.manager, "no other host will be told of its end: {error}");
+                    tracing::warn!(manager, "no other host will be told of its end: {error}");
                     endpoints.retain(|address| matches!(address, Address::Unix(_)));
                     Security::Clear
                 }
@@ -133,7 +130,7 @@ impl Will {
 
 /// Has it said that `session` is over, as soon as `crews` are gone: all that were left when it had ended.
 pub(crate) async fn execute(shell: &Shell, session: &Session, crews: Vec<Arc<Crew>>) {
-    let Some(will) = &session.will else { return };
+    let Some(will) = session.will() else { return };
     let executed = async {
         for crew in &crews {
             crew.gone().await;

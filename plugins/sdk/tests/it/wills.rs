@@ -71,6 +71,17 @@ async fn a_deadline_that_passed_is_told_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_newest_will_says_whom_to_tell() {
+    let host = Host::start();
+    let (first, later) = (Replica::start(&host.journal, 2), Replica::start(&host.journal, 2));
+    let (_manager, session) = attended(&host, 1, SHORT, will("g", &[&first])).await;
+    session.leave(will("g", &[&later])).await;
+    session.fall_silent();
+    until("the word", || later.heard("g") > 0).await;
+    assert_eq!(first.heard("g"), 0, "it is not there any more");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_task_that_hangs_delays_the_word() {
     let host = Host::start();
     let replica = Replica::start(&host.journal, 2);
