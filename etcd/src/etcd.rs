@@ -2,13 +2,15 @@
 
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use etcd_client::Client;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use om_kv::{Error, Failure, Found, Granted, Keyspace, Range, Result, Txn, TxnAnswer, Watching};
+use om_kv::{Error, Failure, Found, Granted, Header, Keyspace, Range, Result, Txn, TxnAnswer, Watching};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::convert;
@@ -33,9 +35,15 @@ pub struct Etcd(Arc<Inner>);
 struct Inner {
     endpoints: Vec<Endpoint>,
     pin: Mutex<Pin>,
+    /// The term of etcd's leader when it was last looked for.
+    led: AtomicU64,
+    looking: Mutex<JoinSet<()>>,
     attempt: Duration,
     silence: Duration,
 }
+
+/// How long an endpoint may take to say who leads.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The most attempts of one call that are under way at once.
 const MOST_AT_ONCE: usize = 64;
@@ -47,8 +55,10 @@ struct Course {
     open: bool,
     silences: u32,
     failures: usize,
-    /// Whether a new token was asked for.
-    renewed: bool,
+    /// When a new token was asked for.
+    renewed: Option<Instant>,
+    /// What asking again does not change.
+    decided: Option<(Kind, Failure)>,
     told: Option<Failure>,
     /// The endpoint that was asked last.
     asked: Option<usize>,
@@ -103,7 +113,46 @@ impl Etcd {
         let pin = Mutex::new(Pin::new(urls.len(), options.attempt));
         let endpoint = |url| Endpoint::new(url, connect.clone(), options.user.clone());
         let endpoints = urls.into_iter().map(endpoint).collect();
-        Ok(Self(Arc::new(Inner { endpoints, pin, attempt: options.attempt, silence: options.silence })))
+        let (attempt, silence) = (options.attempt, options.silence);
+        Ok(Self(Arc::new(Inner {
+            endpoints,
+            pin,
+            led: AtomicU64::new(0),
+            looking: Mutex::default(),
+            attempt,
+            silence,
+        })))
+    }
+
+    /// Looks which endpoint etcd's leader is at, if another leads than when it was last looked: asked there, it need not pass
+    /// on what it is asked. Nobody waits for that.
+    fn follow_leader(&self, header: Header) {
+        let before = self.0.led.fetch_max(header.raft_term, Ordering::Relaxed);
+        if before < header.raft_term && self.endpoints() > 1 {
+            let etcd = self.clone();
+            let mut looking = self.0.looking.lock().unwrap_or_else(PoisonError::into_inner);
+            while looking.try_join_next().is_some() {}
+            looking.spawn(async move { etcd.look_for_leader(LOOK).await });
+        }
+    }
+
+    async fn look_for_leader(&self, patience: Duration) {
+        for (index, endpoint) in self.0.endpoints.iter().enumerate() {
+            let asked = timeout(patience, async {
+                let line = endpoint.line(Purpose::Calls).await?;
+                line.client.maintenance_client().status().await
+            });
+            match asked.await {
+                Ok(Ok(status)) => {
+                    let member = status.header().map(etcd_client::ResponseHeader::member_id);
+                    if member == Some(status.leader()) {
+                        self.pin().prefer(index);
+                    }
+                }
+                Ok(Err(error)) => tracing::debug!(endpoint = endpoint.url, %error, "does not answer yet"),
+                Err(_) => tracing::debug!(endpoint = endpoint.url, "does not answer yet"),
+            }
+        }
     }
 
     pub(crate) fn pin(&self) -> MutexGuard<'_, Pin> {
@@ -147,10 +196,17 @@ impl Etcd {
         let mut next_at = Instant::now();
         loop {
             let now = Instant::now();
+            if running.is_empty()
+                && let Some((kind, failure)) = course.decided.take()
+            {
+                return Err(settled(course.open, effort, kind, failure));
+            }
             if running.is_empty() && now >= deadline && course.told.is_some() {
                 return Err(course.given_up(effort));
             }
-            if now >= next_at && running.len() < MOST_AT_ONCE && (running.is_empty() || now < deadline) {
+            let more = course.decided.is_none() && running.len() < MOST_AT_ONCE;
+            let more = more && (running.is_empty() || now < deadline);
+            if now >= next_at && more {
                 // A silence, too, though it has not lasted for a whole attempt yet.
                 course.silences += u32::from(!running.is_empty());
                 let (pinned, usual) = self.pin().next();
@@ -164,24 +220,32 @@ impl Etcd {
             }
             let ended = tokio::select! {
                 ended = running.next(), if !running.is_empty() => ended,
-                () = tokio::time::sleep_until(next_at), if running.is_empty() || (running.len() < MOST_AT_ONCE && now < deadline) => None,
+                () = tokio::time::sleep_until(next_at), if more => None,
             };
             let Some((index, length, cut_short, begun, outcome)) = ended else { continue };
             let endpoint = self.endpoint(index);
             let failed = |why| failure(what, &endpoint.url, why);
-            let open = course.open || !running.is_empty();
             let failure = match outcome {
                 Ok(answer) => {
                     self.pin().worked(index, begun.elapsed());
                     return Ok(answer);
                 }
-                Err(Verdict::Token(_)) if endpoint.has_user() && !course.renewed => {
-                    course.renewed = true;
+                Err(Verdict::Token(_))
+                    if endpoint.has_user() && course.renewed.is_none_or(|renewed| begun < renewed) =>
+                {
                     next_at = Instant::now();
+                    course.renewed = Some(next_at);
                     continue;
                 }
-                Err(Verdict::Token(why)) => return Err(settled(open, effort, Kind::Refused, failed(why))),
-                Err(Verdict::Final(kind, why)) => return Err(settled(open, effort, kind, failed(why))),
+                // What the attempts beside it come to is waited for.
+                Err(Verdict::Token(why)) => {
+                    course.decided.get_or_insert((Kind::Refused, failed(why)));
+                    continue;
+                }
+                Err(Verdict::Final(kind, why)) => {
+                    course.decided.get_or_insert((kind, failed(why)));
+                    continue;
+                }
                 Err(Verdict::NotDone(why)) => failed(why),
                 Err(Verdict::Open(why)) => {
                     course.open = true;
@@ -259,17 +323,7 @@ impl Keyspace for Etcd {
     /// Connects to all endpoints and authenticates there, so that moving to another costs nothing when it matters.
     /// Endpoints that do not answer are left for later.
     async fn warm(&self, patience: Duration) {
-        for endpoint in &self.0.endpoints {
-            let made = timeout(patience, async {
-                let line = endpoint.line(Purpose::Calls).await?;
-                line.client.maintenance_client().status().await
-            });
-            match made.await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::debug!(endpoint = endpoint.url, %error, "does not answer yet"),
-                Err(_) => tracing::debug!(endpoint = endpoint.url, "does not answer yet"),
-            }
-        }
+        self.look_for_leader(patience).await;
     }
 
     async fn range(&self, range: &Range, patience: Duration) -> Result<Found> {
@@ -286,7 +340,7 @@ impl Keyspace for Etcd {
             kv.get(range.key.clone(), Some(convert::get_options(range))).await.map(convert::found)
         });
         // The client's futures are large.
-        Box::pin(found).await
+        Box::pin(found).await.inspect(|found| self.follow_leader(found.header))
     }
 
     async fn txn(&self, request: &Txn, patience: Duration) -> Result<TxnAnswer> {
@@ -304,7 +358,7 @@ impl Keyspace for Etcd {
                     _ => txn(&client, request).await,
                 }
             });
-        Box::pin(done).await
+        Box::pin(done).await.inspect(|answer| self.follow_leader(answer.header))
     }
 
     fn watch(&self, prefix: &str, from: i64) -> Watching {

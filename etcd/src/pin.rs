@@ -35,6 +35,12 @@ impl Pin {
         (self.attempt / 4).max(self.pace * 4)
     }
 
+    /// The leader is there: it is asked first, if nothing speaks against it.
+    pub(crate) fn prefer(&mut self, index: usize) {
+        self.index = index;
+        self.failures = 0;
+    }
+
     /// An attempt there worked.
     pub(crate) fn worked(&mut self, index: usize, took: Duration) {
         self.pace = (self.pace * 7 + took.min(LONGEST)) / 8;
@@ -57,6 +63,16 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn the_leader_is_asked_first_until_it_fails() {
+        let mut pin = Pin::new(3, 100 * MS);
+        pin.failed(0);
+        pin.prefer(2);
+        assert_eq!(pin.next(), (2, 100 * MS));
+        pin.failed(2);
+        assert_eq!(pin.next(), (0, 200 * MS));
+    }
 
     #[test]
     fn a_failure_moves_to_the_next_endpoint_with_more_patience_and_success_resets_it() {

@@ -107,8 +107,8 @@ async fn a_member_that_is_cut_off_is_left_for_another_and_used_again_later() {
     let error = etcd.txn(&put("k", "unclear"), short).await.unwrap_err();
     assert!(matches!(error, Error::Unclear(_)), "{error}");
     gates.iter().for_each(Gate::open);
-    etcd.txn(&put("k", "again"), PATIENCE).await.unwrap();
-    assert_eq!(read(&etcd, "k").await.as_deref(), Some("again"));
+    etcd.txn(&put("again", "v"), PATIENCE).await.unwrap();
+    assert_eq!(read(&etcd, "again").await.as_deref(), Some("v"));
 }
 
 #[tokio::test]
