@@ -10,7 +10,7 @@ use om_system_tests::{SOON, wait_for, wait_until};
 use super::{Results, World};
 
 // Callers, and how many acknowledgements there are before the fault and after it.
-const CALLERS: usize = 2;
+const CALLERS: usize = 1;
 const BEFORE: usize = 20;
 const AFTER: usize = 20;
 
