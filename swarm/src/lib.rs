@@ -1,0 +1,3 @@
+//! draft
+mod state;
+mod wire;
