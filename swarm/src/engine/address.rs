@@ -28,7 +28,9 @@ pub struct EngineOptions {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionsError {
     /// No such address.
-    #[error("--docker-host {0}: an engine is unix:///PATH or tcp://HOST:PORT (with --docker-tls-verify: by TLS)")]
+    #[error(
+        "--docker-host {0}: an engine is unix:///PATH or tcp://HOST:PORT (with --docker-tls-verify: by TLS)"
+    )]
     Host(String),
     /// TLS without certificates.
     #[error(
@@ -88,14 +90,16 @@ impl EngineOptions {
         let [ca, cert, key] = FILES.map(|name| dir.join(name));
         let unusable = |file: &PathBuf, why: String| OptionsError::Certificate { file: file.clone(), why };
         let certificates = |file: &PathBuf| -> Result<Vec<CertificateDer<'static>>, OptionsError> {
-            let read = CertificateDer::pem_file_iter(file).map_err(|error| unusable(file, error.to_string()))?;
+            let read =
+                CertificateDer::pem_file_iter(file).map_err(|error| unusable(file, error.to_string()))?;
             read.collect::<Result<_, _>>().map_err(|error| unusable(file, error.to_string()))
         };
         let mut roots = RootCertStore::empty();
         for root in certificates(&ca)? {
             roots.add(root).map_err(|error| unusable(&ca, error.to_string()))?;
         }
-        let private = PrivateKeyDer::from_pem_file(&key).map_err(|error| unusable(&key, error.to_string()))?;
+        let private =
+            PrivateKeyDer::from_pem_file(&key).map_err(|error| unusable(&key, error.to_string()))?;
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()

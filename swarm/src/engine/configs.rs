@@ -66,7 +66,8 @@ impl Engine {
         data: &[u8],
         time: Duration,
     ) -> Result<String, Trouble> {
-        let labels: BTreeMap<&str, &str> = labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let labels: BTreeMap<&str, &str> =
+            labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let body = json!({ "Name": name, "Labels": labels, "Data": STANDARD.encode(data) });
         let answer = self.post("/configs/create", &body, time).await?;
         let created: Created = serde_json::from_slice(&answer)

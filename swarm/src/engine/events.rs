@@ -26,10 +26,6 @@ pub(crate) struct Events {
 /// Something that happened to an object.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Event {
-    #[serde(rename = "Type", default)]
-    pub(crate) kind: String,
-    #[serde(rename = "Action", default)]
-    pub(crate) action: String,
     #[serde(rename = "Actor", default)]
     actor: Actor,
 }

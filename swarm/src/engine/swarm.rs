@@ -59,7 +59,12 @@ impl Engine {
     }
 
     /// Changes the Swarm's specification if it still has this version.
-    pub(crate) async fn update_swarm(&self, version: u64, spec: &Value, time: Duration) -> Result<(), Trouble> {
+    pub(crate) async fn update_swarm(
+        &self,
+        version: u64,
+        spec: &Value,
+        time: Duration,
+    ) -> Result<(), Trouble> {
         self.post(&format!("/swarm/update?version={version}"), spec, time).await.map(drop)
     }
 }

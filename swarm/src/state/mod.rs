@@ -20,7 +20,7 @@ use bytes::Bytes;
 use om_kv::{Found, Header, Kv, Range};
 
 pub(crate) use decide::{Decision, Unfit, decide};
-pub(crate) use diff::{Change, Unknown, changes};
+pub(crate) use diff::{Change, changes};
 pub(crate) use page::{Contents, Draft, Page};
 pub(crate) use plan::{Plan, plan};
 pub(crate) use span::Span;
@@ -90,6 +90,11 @@ impl State {
     /// Nothing yet, as somebody's new keys.
     pub(crate) fn new(cluster: u64) -> Self {
         Self { cluster, ..Self::default() }
+    }
+
+    /// The same, as the first record, which is known by a nonce.
+    pub(crate) fn begun(&self, nonce: u64) -> Self {
+        Self { nonces: vec![nonce], ..self.clone() }
     }
 
     /// What a record says; `pages` are those that it names, in its order.
