@@ -98,6 +98,11 @@ impl Engine {
         self.call(Method::POST, path, Some(Bytes::from(body.to_string())), time).await
     }
 
+    /// Whether it answers at all.
+    pub(crate) async fn ping(&self, time: Duration) -> Result<(), Trouble> {
+        self.call(Method::GET, "/_ping", None, time).await.map(drop)
+    }
+
     pub(crate) async fn delete(&self, path: &str, time: Duration) -> Result<(), Trouble> {
         self.call(Method::DELETE, path, None, time).await.map(drop)
     }
