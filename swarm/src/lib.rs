@@ -5,6 +5,8 @@ mod engine;
 mod keyspace;
 pub mod node;
 mod state;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod wire;
 
 pub use engine::{DEFAULT_HOST, Engine, EngineOptions, OptionsError};

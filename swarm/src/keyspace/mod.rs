@@ -25,6 +25,8 @@ mod names;
 mod poll;
 mod shelves;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod txn;
 
 use std::fmt;

@@ -43,6 +43,12 @@ impl Garbage {
         }
     }
 
+    /// How many are to be removed.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     /// Which part it is time to look through.
     fn turn(&mut self, each: u32) -> Option<usize> {
         self.polls += 1;
@@ -88,7 +94,7 @@ impl Core {
     }
 
     /// Finds pages of one part that no record names, nor will.
-    async fn look_through(&self, part: usize) -> Result<(), Trouble> {
+    pub(super) async fn look_through(&self, part: usize) -> Result<(), Trouble> {
         let time = self.options.attempt * 10;
         let pages = self.engine.configs(&self.names.pages(part), time).await?;
         // Read after them, so that whatever was named meanwhile is.
