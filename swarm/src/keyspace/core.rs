@@ -82,8 +82,10 @@ impl Effort {
         Self { what: what.into(), deadline: Instant::now() + patience, round: 0 }
     }
 
+    /// Whether there is no time for another attempt. One that the deadline cuts short would tell less of why than the
+    /// one before it.
     pub(super) fn is_over(&self) -> bool {
-        Instant::now() >= self.deadline
+        Instant::now() + PAUSE >= self.deadline
     }
 
     pub(super) fn deadline(&self) -> Instant {
@@ -132,6 +134,7 @@ impl Core {
     pub(super) fn failed(&self, effort: &Effort, trouble: &Trouble) -> Failed {
         let fate = judge(trouble);
         let why = match NodeState::told_by(trouble) {
+            Some(NodeState::Unreachable(why)) => why,
             Some(state) => format!("the engine is {state}"),
             None => trouble.to_string(),
         };

@@ -56,6 +56,10 @@ pub(super) fn judge(trouble: &Trouble) -> Fate {
 /// What to do about it, as far as the engine's words tell.
 pub(super) fn hint(trouble: &Trouble) -> String {
     match (judge(trouble), NodeState::told_by(trouble)) {
+        // An engine also keeps silent where its Swarm has no leader.
+        _ if matches!(trouble, Trouble::Silent(_)) => {
+            "is the engine running (`docker info`), and has its Swarm a leader: are more than half of the managers there (`docker node ls`)?".to_owned()
+        }
         (_, Some(state)) => state.hint().to_owned(),
         (Fate::TooLarge, _) => CEILING.to_owned(),
         _ => String::new(),

@@ -43,7 +43,7 @@ const ALLOWED: &[Allowed] = &[
     Allowed {
         name: "om-system-tests",
         ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-plugin-sdk"],
-        tests: &[],
+        tests: &["om-store", "om-swarm"],
     },
     Allowed {
         name: "om-bench",
