@@ -18,8 +18,9 @@ const ALLOWED: &[Allowed] = &[
     Allowed { name: "om-api", ships: &[], tests: &[] },
     Allowed { name: "om-kv", ships: &[], tests: &[] },
     Allowed { name: "om-etcd", ships: &["om-kv"], tests: &[] },
+    Allowed { name: "om-swarm", ships: &["om-kv"], tests: &[] },
     Allowed { name: "om-leadership", ships: &["om-kv"], tests: &["om-etcd"] },
-    Allowed { name: "om-store", ships: &["om-kv"], tests: &["om-etcd"] },
+    Allowed { name: "om-store", ships: &["om-kv"], tests: &["om-etcd", "om-swarm"] },
     Allowed { name: "om-proxy", ships: &["om-api"], tests: &[] },
     Allowed { name: "om-client", ships: &["om-api"], tests: &[] },
     Allowed { name: "om-cli", ships: &["om-api", "om-client"], tests: &[] },
@@ -42,7 +43,7 @@ const ALLOWED: &[Allowed] = &[
     Allowed {
         name: "om-system-tests",
         ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-plugin-sdk"],
-        tests: &[],
+        tests: &["om-store", "om-swarm"],
     },
     Allowed {
         name: "om-bench",
