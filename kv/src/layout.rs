@@ -134,4 +134,7 @@ pub struct ReplicaRecord {
     pub endpoint: String,
     /// Its socket, for replicas on the same host: a URL.
     pub socket: String,
+    /// Where it stands in what keeps the election, if that knows places: the id of its Swarm node. Else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub place: String,
 }

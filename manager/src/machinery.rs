@@ -74,6 +74,7 @@ impl Machinery {
             host: config.host.clone(),
             endpoint: config.advertise.clone(),
             socket: Address::Unix(places::socket(&config.plugins_dir, &config.name)).to_string(),
+            place: String::new(),
         };
         let network = config.network.clone();
         let network = GrpcNetwork::new(me.clone(), config.host.clone(), move || network.security());

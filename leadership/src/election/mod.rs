@@ -25,6 +25,7 @@ mod io;
 mod line;
 mod lines;
 mod pace;
+mod places;
 mod records;
 mod register;
 mod reigning;
@@ -47,6 +48,7 @@ use tokio::task::JoinSet;
 
 pub use io::{Guard, Warrant};
 pub use line::{Answer, Incoming, Network, Outgoing, Request};
+pub use places::Places;
 pub use records::{At, Election};
 
 use self::lines::Lines;
@@ -75,6 +77,8 @@ pub struct ElectionOptions {
     pub network: Arc<dyn Network>,
     /// For deadlines.
     pub clock: Clock,
+    /// Where this replica stands, where that matters; it is recorded only once that is known.
+    pub places: Option<watch::Receiver<Places>>,
 }
 
 /// Says who leads by the election, and takes part in it. Beside a detector it is half of an office: it says by
@@ -84,6 +88,7 @@ pub struct ElectionDetector {
     said: watch::Receiver<Leadership>,
     sight: watch::Receiver<Option<Sighting>>,
     term: watch::Receiver<u64>,
+    places: Option<watch::Receiver<Places>>,
     instance: String,
     description: String,
     clock: Clock,
@@ -94,7 +99,7 @@ impl ElectionDetector {
     /// Takes part from now on. To be called within a tokio runtime with time enabled.
     #[must_use]
     pub fn start(options: ElectionOptions) -> Self {
-        let ElectionOptions { kv, layout, replica, lease_ttl, floor, most, network, clock } = options;
+        let ElectionOptions { kv, layout, replica, lease_ttl, floor, most, network, clock, places } = options;
         let description = format!("{kv}, {}", layout.election());
         let settings = Settings { floor, most, hold: lease_ttl, kept_in: kv.name() };
         let instance = replica.instance.clone();
@@ -105,9 +110,10 @@ impl ElectionDetector {
             clock: Arc::clone(&clock),
             replica,
             lease_ttl,
+            places: places.clone(),
         });
         let station::Ends { commands, said, sight, term, tasks } = ends;
-        Self { commands, said, sight, term, instance, description, clock, _tasks: tasks }
+        Self { commands, said, sight, term, places, instance, description, clock, _tasks: tasks }
     }
 
     /// Takes a line that another replica opened to this one.
@@ -137,12 +143,24 @@ impl ElectionDetector {
         result.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// The other replicas that live, as far as this one sees.
+    /// The other replicas that live, as far as this one sees; those at the preferred place come first.
     #[must_use]
     pub fn others(&self) -> Vec<ReplicaRecord> {
+        let preferred = self.places.as_ref().and_then(|places| places.borrow().preferred.clone());
         let seen = self.sight.borrow();
         let Some(Sighting::Seen(election)) = &*seen else { return Vec::new() };
-        election.replicas.values().filter(|replica| replica.instance != self.instance).cloned().collect()
+        let others = election.replicas.values().filter(|replica| replica.instance != self.instance);
+        let mut others: Vec<ReplicaRecord> = others.cloned().collect();
+        others.sort_by_key(|replica| preferred.as_ref() != Some(&replica.place));
+        others
+    }
+
+    /// The name of the replica that a released claim names as the next leader; `None`: the claim is held, or names nobody.
+    #[must_use]
+    pub fn successor(&self) -> Option<String> {
+        let seen = self.sight.borrow();
+        let Some(Sighting::Seen(election)) = &*seen else { return None };
+        election.leader.as_ref()?.record.released.as_ref()?.successor.clone()
     }
 
     /// The newest term that is recorded, and every change of it; 0: none.

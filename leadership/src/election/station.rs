@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::io::{Input, Output, Warrant};
 use super::line::Incoming;
 use super::lines::{Change, Lines};
+use super::places::Places;
 use super::register::Register;
 use super::seat::Seat;
 use super::sight::Sighting;
@@ -47,7 +48,11 @@ impl Station {
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut sight: watch::Receiver<Option<Sighting>>,
+        mut places: Option<watch::Receiver<Places>>,
     ) {
+        if let Some(places) = &mut places {
+            places.mark_changed();
+        }
         loop {
             let wake_at = self.seat.wake_at();
             let pause = wake_at.map(|at| at.saturating_sub((self.clock)()));
@@ -68,6 +73,7 @@ impl Station {
                     }
                     self.sighted(sight.borrow_and_update().clone());
                 }
+                Some(places) = moved(&mut places) => self.step(Input::Placed(places)),
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
                     if wake_at.is_some_and(|at| (self.clock)() > at + OVERSLEPT) {
                         tokio::time::sleep(SETTLE).await;
@@ -199,6 +205,15 @@ impl Station {
     }
 }
 
+/// The next change of where replicas stand. Never ends where that does not matter, or is told no more.
+async fn moved(places: &mut Option<watch::Receiver<Places>>) -> Option<Places> {
+    let Some(told) = places else { return std::future::pending().await };
+    match told.changed().await {
+        Ok(()) => Some(told.borrow_and_update().clone()),
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// For a detector: a station's ends.
 pub(super) struct Ends {
     pub(super) commands: mpsc::Sender<Command>,
@@ -216,11 +231,12 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) replica: om_kv::layout::ReplicaRecord,
     pub(super) lease_ttl: Duration,
+    pub(super) places: Option<watch::Receiver<Places>>,
 }
 
 /// Starts a station, and what it sees by. To be called within a runtime.
 pub(super) fn start(parts: Parts) -> Ends {
-    let Parts { seat, lines, register, clock, replica, lease_ttl } = parts;
+    let Parts { seat, lines, register, clock, replica, lease_ttl, places } = parts;
     let (commands, orders) = mpsc::channel(64);
     let (said, reader) = watch::channel(Leadership::not_looked());
     let (term, newest) = watch::channel(0);
@@ -228,7 +244,7 @@ pub(super) fn start(parts: Parts) -> Ends {
     let seen_by_all = sight.clone();
     let mut tasks = JoinSet::new();
     tasks.spawn(super::sight::see(register.clone(), seen));
-    tasks.spawn(super::sight::be_seen(register.clone(), replica, lease_ttl));
+    tasks.spawn(super::sight::be_seen(register.clone(), replica, lease_ttl, places.clone()));
     let station = Station {
         seat,
         lines,
@@ -240,6 +256,6 @@ pub(super) fn start(parts: Parts) -> Ends {
         confirm: None,
         writes: JoinSet::new(),
     };
-    tasks.spawn(station.run(orders, sight));
+    tasks.spawn(station.run(orders, sight, places));
     Ends { commands, said: reader, sight: seen_by_all, term: newest, tasks }
 }
