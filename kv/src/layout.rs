@@ -49,6 +49,12 @@ impl Layout {
         format!("{}election/beat", self.root)
     }
 
+    /// Written by a leader to prove that its claim still is the newest, where a read does not prove that: its term.
+    #[must_use]
+    pub fn proof(&self) -> String {
+        format!("{}election/proof", self.root)
+    }
+
     /// What the records of the living replicas begin with.
     #[must_use]
     pub fn replicas(&self) -> String {

@@ -55,7 +55,7 @@ use self::lines::Lines;
 use self::register::Register;
 use self::seat::{Seat, Settings};
 use self::sight::Sighting;
-use self::station::{Command, Parts};
+use self::station::{Aside, Command, Parts};
 use crate::{Clock, Detector, Leadership, OfficeError};
 
 /// What an [`ElectionDetector`] is made of.
@@ -88,6 +88,7 @@ pub struct ElectionDetector {
     said: watch::Receiver<Leadership>,
     sight: watch::Receiver<Option<Sighting>>,
     term: watch::Receiver<u64>,
+    aside: watch::Receiver<Aside>,
     places: Option<watch::Receiver<Places>>,
     instance: String,
     description: String,
@@ -112,8 +113,8 @@ impl ElectionDetector {
             lease_ttl,
             places: places.clone(),
         });
-        let station::Ends { commands, said, sight, term, tasks } = ends;
-        Self { commands, said, sight, term, places, instance, description, clock, _tasks: tasks }
+        let station::Ends { commands, said, sight, term, aside, tasks } = ends;
+        Self { commands, said, sight, term, aside, places, instance, description, clock, _tasks: tasks }
     }
 
     /// Takes a line that another replica opened to this one.
@@ -143,7 +144,8 @@ impl ElectionDetector {
         result.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// The other replicas that live, as far as this one sees; those at the preferred place come first.
+    /// The other replicas that live, as far as this one sees. Those that a line joins with this one come first, and of
+    /// those the ones at the preferred place.
     #[must_use]
     pub fn others(&self) -> Vec<ReplicaRecord> {
         let preferred = self.places.as_ref().and_then(|places| places.borrow().preferred.clone());
@@ -151,16 +153,25 @@ impl ElectionDetector {
         let Some(Sighting::Seen(election)) = &*seen else { return Vec::new() };
         let others = election.replicas.values().filter(|replica| replica.instance != self.instance);
         let mut others: Vec<ReplicaRecord> = others.cloned().collect();
-        others.sort_by_key(|replica| preferred.as_ref() != Some(&replica.place));
+        let aside = self.aside.borrow();
+        let away = |replica: &ReplicaRecord| preferred.as_ref() != Some(&replica.place);
+        others.sort_by_key(|replica| (!aside.joined.contains(&replica.instance), away(replica)));
         others
     }
 
-    /// The name of the replica that a released claim names as the next leader; `None`: the claim is held, or names nobody.
+    /// The other replicas that a line joins with this one: those that answered a moment ago.
     #[must_use]
-    pub fn successor(&self) -> Option<String> {
-        let seen = self.sight.borrow();
-        let Some(Sighting::Seen(election)) = &*seen else { return None };
-        election.leader.as_ref()?.record.released.as_ref()?.successor.clone()
+    pub fn joined(&self) -> Vec<ReplicaRecord> {
+        let mut others = self.others();
+        let aside = self.aside.borrow();
+        others.retain(|replica| aside.joined.contains(&replica.instance));
+        others
+    }
+
+    /// Whether this replica's last claim followed one whose holder had named it.
+    #[must_use]
+    pub fn was_named(&self) -> bool {
+        self.aside.borrow().named
     }
 
     /// The newest term that is recorded, and every change of it; 0: none.

@@ -56,6 +56,8 @@ pub(super) struct Seat {
     pub(super) rest: Duration,
     /// Until when authority of own reigns that are over lasts at most.
     pub(super) own_until: Duration,
+    /// The claim that is being made, or was made last, follows one whose holder named this replica.
+    pub(super) named: bool,
     pub(super) resigned: Option<Duration>,
     pub(super) places: Places,
     /// Since when a claim could be made, if one can.
@@ -91,6 +93,7 @@ impl Seat {
             claiming: None,
             rest: Duration::ZERO,
             own_until: Duration::ZERO,
+            named: false,
             resigned: None,
             places: Places::default(),
             able_since: None,
@@ -244,6 +247,11 @@ impl Seat {
         self.end_rule();
         self.run();
         let warrant = self.warrant.take();
+        if warrant.is_some() {
+            let leader = self.election.as_ref().and_then(|election| election.leader.as_ref());
+            let released = leader.and_then(|leader| leader.record.released.as_ref());
+            self.named = released.is_some_and(|released| released.successor.as_ref() == Some(&self.name));
+        }
         self.claiming.clone_from(&warrant);
         self.out.push(Output::Warrant(warrant));
     }

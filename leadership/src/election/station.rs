@@ -1,5 +1,6 @@
 //! The one task that owns a seat: it reads the keyspace, the lines and the clock into it, and does what it says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,15 @@ pub(super) enum Command {
     Line(Incoming),
 }
 
+/// What a station knows beside who leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Aside {
+    /// The last claim followed one whose holder had named this replica.
+    pub(super) named: bool,
+    /// Whom a line joins with this replica.
+    pub(super) joined: BTreeSet<String>,
+}
+
 pub(super) struct Station {
     pub(super) seat: Seat,
     pub(super) lines: Lines,
@@ -38,6 +48,7 @@ pub(super) struct Station {
     pub(super) clock: Clock,
     pub(super) said: watch::Sender<Leadership>,
     pub(super) term: watch::Sender<u64>,
+    pub(super) aside: watch::Sender<Aside>,
     pub(super) warrant: Option<oneshot::Sender<Option<Warrant>>>,
     pub(super) confirm: Option<oneshot::Sender<Result<Duration, OfficeError>>>,
     pub(super) writes: JoinSet<Input>,
@@ -159,6 +170,14 @@ impl Station {
         for output in self.seat.step(now, input) {
             self.perform(now, output);
         }
+        let (named, joined) = (self.seat.named, &self.seat.lines);
+        self.aside.send_if_modified(|aside| {
+            let news = aside.named != named || aside.joined != *joined;
+            if news {
+                *aside = Aside { named, joined: joined.clone() };
+            }
+            news
+        });
     }
 
     fn perform(&mut self, sent: Duration, output: Output) {
@@ -220,6 +239,7 @@ pub(super) struct Ends {
     pub(super) said: watch::Receiver<Leadership>,
     pub(super) sight: watch::Receiver<Option<Sighting>>,
     pub(super) term: watch::Receiver<u64>,
+    pub(super) aside: watch::Receiver<Aside>,
     pub(super) tasks: JoinSet<()>,
 }
 
@@ -240,6 +260,7 @@ pub(super) fn start(parts: Parts) -> Ends {
     let (commands, orders) = mpsc::channel(64);
     let (said, reader) = watch::channel(Leadership::not_looked());
     let (term, newest) = watch::channel(0);
+    let (aside, known_aside) = watch::channel(Aside::default());
     let (seen, sight) = watch::channel(None);
     let seen_by_all = sight.clone();
     let mut tasks = JoinSet::new();
@@ -252,10 +273,11 @@ pub(super) fn start(parts: Parts) -> Ends {
         clock: Arc::clone(&clock),
         said,
         term,
+        aside,
         warrant: None,
         confirm: None,
         writes: JoinSet::new(),
     };
     tasks.spawn(station.run(orders, sight, places));
-    Ends { commands, said: reader, sight: seen_by_all, term: newest, tasks }
+    Ends { commands, said: reader, sight: seen_by_all, term: newest, aside: known_aside, tasks }
 }
