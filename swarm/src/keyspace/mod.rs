@@ -112,6 +112,10 @@ impl Keyspace for SwarmKeyspace {
         "Docker Swarm"
     }
 
+    fn reads_prove(&self) -> bool {
+        false
+    }
+
     async fn warm(&self, patience: Duration) {
         self.wake();
         let mut effort = Effort::new("look at the Swarm", patience);

@@ -53,6 +53,8 @@ pub struct Manager {
     pub address: String,
     /// Whether the leader reaches it.
     pub reachable: bool,
+    /// What it may be given to run.
+    pub availability: Availability,
 }
 
 impl Sight {
@@ -66,6 +68,13 @@ impl Sight {
             leader: None,
             managers: Vec::new(),
         }
+    }
+
+    /// The name of its node's host, for people; its identity where the name is not known.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let own = self.managers.iter().find(|manager| manager.node == self.node);
+        own.map_or(&self.node, |own| &own.name)
     }
 
     /// The same node, of which no more is known than this.
@@ -85,11 +94,7 @@ impl Sight {
             state: if leader.is_some() { NodeState::Active } else { NodeState::NoQuorum },
             node: node.to_owned(),
             wanted: if own.spec.role == "worker" { Role::Worker } else { Role::Manager },
-            availability: match own.spec.availability.as_str() {
-                "drain" => Availability::Drain,
-                "pause" => Availability::Pause,
-                _ => Availability::Active,
-            },
+            availability: own.spec.availability(),
             leader,
             managers,
         })
@@ -117,6 +122,16 @@ struct Spec {
     availability: String,
 }
 
+impl Spec {
+    fn availability(&self) -> Availability {
+        match self.availability.as_str() {
+            "drain" => Availability::Drain,
+            "pause" => Availability::Pause,
+            _ => Availability::Active,
+        }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 struct Description {
     #[serde(rename = "Hostname", default)]
@@ -141,6 +156,7 @@ impl Node {
             name: self.description.name.clone(),
             address: status.address.clone(),
             reachable: status.reachability == "reachable",
+            availability: self.spec.availability(),
         })
     }
 }

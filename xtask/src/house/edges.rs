@@ -31,6 +31,7 @@ const ALLOWED: &[Allowed] = &[
             "om-api",
             "om-kv",
             "om-etcd",
+            "om-swarm",
             "om-leadership",
             "om-store",
             "om-proxy",
@@ -42,8 +43,8 @@ const ALLOWED: &[Allowed] = &[
     Allowed { name: "om-examples", ships: &["om-api", "om-plugin-sdk"], tests: &[] },
     Allowed {
         name: "om-system-tests",
-        ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-plugin-sdk"],
-        tests: &["om-store", "om-swarm"],
+        ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-swarm", "om-plugin-sdk"],
+        tests: &["om-store"],
     },
     Allowed {
         name: "om-bench",
