@@ -4,6 +4,7 @@
 //! busybox.
 
 mod engine;
+mod keys;
 mod leftovers;
 
 use std::collections::BTreeMap;

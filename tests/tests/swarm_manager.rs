@@ -1,0 +1,140 @@
+//! Replicas on the managers of a real Swarm. Whatever happens to managers and engines: what was acknowledged stands, and
+//! never do two terms steer.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers fail by panicking, as the tests do")]
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use om_system_tests::{
+    Bed, ELECTION, Group, NAMES, SOON, Swarm, measured, part, record, wait_for, wait_until,
+};
+
+const PARTS: &str = "dockerd, docker, busybox and network namespaces (root)";
+
+// Each group has the machine for itself: it is made to fail, and not to be slow.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> Option<MutexGuard<'static, ()>> {
+    part(PARTS, Swarm::possible()).then(|| ALONE.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Until the leader of the replicas is beside the Swarm's, and everything is as it should be; who, and the term.
+fn settle_beside(group: &Group<'_>) -> (usize, u64) {
+    group.swarm().wait_whole();
+    wait_until("the leader to be beside the Swarm's", ELECTION, || {
+        let leader = group.leader().map(|(leader, _)| leader);
+        leader.is_some() && leader == group.swarm().leader()
+    });
+    group.settle()
+}
+
+/// Waits until a replica says this of itself.
+fn wait_says(group: &Group<'_>, number: usize, words: &str) {
+    let mut said = String::new();
+    wait_until(&format!("{} to say {words:?}", NAMES[number]), ELECTION, || {
+        said = group.status(number).map_or(String::new(), |status| status.message);
+        said.contains(words)
+    });
+}
+
+/// Makes a fault while callers hammer; who leads then, and the term. No call fails, nothing acknowledged is lost.
+fn under_load(group: &Group<'_>, bed: &Bed, what: &str, fault: impl FnOnce(usize)) -> (usize, u64) {
+    let (leader, old) = settle_beside(group);
+    let hammer = group.hammer(2);
+    wait_until("commits before", SOON, || hammer.accepted() > 20);
+    let before = om_api::clock::since_boot();
+    fault(leader);
+    let (next, new) = group.wait_leader_after(old);
+    let already = hammer.accepted();
+    wait_until("commits after", ELECTION, || hammer.accepted() > already + 20);
+    wait_until("the new term to steer", SOON, || {
+        record::steering_since(&bed.steering_record(), "steered", before).is_some_and(|term| term >= new)
+    });
+    let told = hammer.stop();
+    let gap = told.longest_gap(before, told.accepted.last().expect("commits").at);
+    measured(&format!("{what}: longest gap between acknowledged commits {} ms", gap.as_millis()));
+    assert!(told.failed.is_empty(), "calls failed: {:#?}", told.failed);
+    mended(group, &told);
+    record::check_one_term_steers(&bed.steering_record());
+    (next, new)
+}
+
+/// What was acknowledged is there, once there is a leader.
+fn mended(group: &Group<'_>, told: &om_system_tests::Told) {
+    let stored = wait_for("a list", ELECTION, || {
+        let (leader, _) = group.leader()?;
+        group.bed(leader).client(NAMES[leader]).list().ok()
+    });
+    for (name, last) in told.last() {
+        let found = stored.iter().find(|service| service.name == name);
+        let found = found.unwrap_or_else(|| panic!("{last:?} was acknowledged and is lost"));
+        assert_eq!(found.revision, last.revision, "{name}");
+    }
+}
+
+#[test]
+fn replicas_on_the_managers_of_a_swarm_lead_beside_its_leader_and_survive_what_happens_to_them() {
+    let Some(_alone) = alone() else { return };
+    let bed = Bed::new();
+    let group = Group::beside_swarm(&bed, &[]);
+    let swarm = group.swarm();
+    group.steer_something();
+    let (leader, _) = settle_beside(&group);
+    let status = group.status(leader).expect("it answers");
+    assert_eq!(status.mode, "swarm");
+
+    let (_, _) = under_load(&group, &bed, "the manager killed, its engine alive", |leader| {
+        group.manager(leader).kill();
+    });
+    let killed = (0..NAMES.len()).find(|number| !group.manager(*number).is_alive()).expect("one is dead");
+    group.restart(killed);
+
+    // Back beside the Swarm's leader, by a clean handover.
+    let (leader, _) = settle_beside(&group);
+
+    // Another's labels and settings survive, and disturb nothing.
+    let engine = swarm.engine((leader + 1) % NAMES.len());
+    engine.docker(&["swarm", "update", "--task-history-limit=7"]);
+
+    let demoted = std::cell::Cell::new(0);
+    under_load(&group, &bed, "docker node demote", |leader| {
+        demoted.set(leader);
+        swarm.demote(leader);
+    });
+    wait_says(&group, demoted.get(), "docker node promote");
+    swarm.promote(demoted.get());
+    settle_beside(&group);
+
+    let killed = std::cell::Cell::new(0);
+    under_load(&group, &bed, "dockerd of the Swarm's leader killed", |leader| {
+        killed.set(leader);
+        let before = swarm.engine(leader).kill();
+        let next = swarm.wait_leader_but(leader);
+        let elected = om_api::clock::since_boot();
+        let (now, _) = wait_for("a leader on another node", ELECTION, || {
+            group.leader().filter(|(now, _)| *now != leader)
+        });
+        let after = om_api::clock::since_boot().saturating_sub(elected);
+        measured(&format!(
+            "the Swarm elected {next} in {} ms; {} led {} ms after that was seen",
+            elected.saturating_sub(before).as_millis(),
+            NAMES[now],
+            after.as_millis()
+        ));
+    });
+    wait_says(&group, killed.get(), "docker info");
+    let (now, _) = group.leader().expect("somebody leads");
+    assert_eq!(Some(now), swarm.leader());
+    swarm.engine(killed.get()).restart();
+    settle_beside(&group);
+    let limit = engine.docker(&[
+        "info",
+        "--format",
+        "{{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}",
+    ]);
+    assert_eq!(limit, "7");
+    // sleeps: nothing is to happen; whoever flapped would do so within seconds.
+    let (_, term) = group.settle();
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(group.settle().1, term);
+}
