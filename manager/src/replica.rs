@@ -109,8 +109,9 @@ impl Replica {
     /// What `om status` shows.
     pub(crate) async fn status(&self) -> v1::StatusResponse {
         let reign = self.reign.borrow().clone().filter(Reign::holds);
+        let unfit = self.places.as_ref().and_then(|places| places.borrow().unfit.clone());
         let mut message = String::new();
-        if reign.is_none() {
+        if reign.is_none() && unfit.is_none() {
             // A follower keeps nothing up to date on its own; it looks when somebody asks.
             match tokio::time::timeout(LOOK_PATIENCE, self.store.load()).await {
                 Ok(Ok(_)) => {}
@@ -146,7 +147,6 @@ impl Replica {
         if leadership == v1::Leadership::Following && message.is_empty() {
             message = self.elsewhere().err().unwrap_or_default();
         }
-        let unfit = self.places.as_ref().and_then(|places| places.borrow().unfit.clone());
         if let Some(why) = unfit.filter(|_| reign.is_none()) {
             message = why;
         }

@@ -191,8 +191,14 @@ impl<'a> Group<'a> {
         })
     }
 
-    /// Waits until everything is as it should be: one leads, all others know it, all of them are in its electorate, and
-    /// its plugin is attended. Who leads, and its term.
+    /// How long an election may take, if what keeps it elects, too.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Waits until everything is as it should be: one leads, beside the leader of the Swarm if there is one, all others
+    /// know it, all of them are in its electorate, and its plugin is attended. Who leads, and its term.
     ///
     /// # Panics
     /// With what is still missing, if it does not come soon.
@@ -218,6 +224,11 @@ impl<'a> Group<'a> {
             if if number == leader { !attends } else { !follows } {
                 return Err(format!("{} leads, and {name} says {status:?}", NAMES[leader]));
             }
+        }
+        if let Keep::Swarm(swarm) = &self.keep
+            && swarm.leader() != Some(leader)
+        {
+            return Err(format!("{} leads, and {:?} leads the Swarm", NAMES[leader], swarm.leader()));
         }
         let (electorate, living) = self.electorate()?;
         let members: ElectorateRecord =

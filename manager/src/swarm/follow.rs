@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// The Swarm's leader has to be elsewhere for so long.
 const SETTLED: Duration = Duration::from_millis(250);
-/// The pause after a handover; it doubles with each that follows soon.
+/// The pause after a handover; it doubles with each that follows within twice the pause.
 const PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
@@ -59,7 +59,7 @@ impl Follow {
 
     /// A handover was tried, or took place.
     pub(super) fn tried(&mut self, now: Duration) {
-        let calm = now >= self.rest + self.pause.max(PAUSE) * 4;
+        let calm = now >= self.rest + self.pause;
         self.pause = if calm || self.pause.is_zero() { PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
         self.rest = now + self.pause;
     }
