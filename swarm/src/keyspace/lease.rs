@@ -23,9 +23,16 @@ use crate::engine::{Config, Trouble};
 /// How long what follows on a lease's end may take.
 const CLEARING: Duration = Duration::from_secs(10);
 
-/// When leases were seen to be kept alive.
+/// Who has not seen leases for longer than this was blind. Polls are more often.
+const BLIND: Duration = Duration::from_secs(4);
+
+/// When leases were seen to be kept alive. Time in which they could not be seen does not count: while a Swarm has no
+/// leader, nobody can keep a lease alive either.
 #[derive(Debug, Default)]
-pub(super) struct Observed(HashMap<i64, Kept>);
+pub(super) struct Observed {
+    kept: HashMap<i64, Kept>,
+    looked: Option<Instant>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Kept {
@@ -37,7 +44,11 @@ struct Kept {
 impl Observed {
     /// Takes in the leases as they are; those that ran out.
     pub(super) fn take(&mut self, leases: &[(i64, Config)], now: Instant) -> Vec<i64> {
-        self.0.retain(|id, _| leases.iter().any(|(other, _)| other == id));
+        let blind = now.saturating_duration_since(self.looked.replace(now).unwrap_or(now));
+        if blind > BLIND {
+            self.kept.values_mut().for_each(|kept| kept.since += blind);
+        }
+        self.kept.retain(|id, _| leases.iter().any(|(other, _)| other == id));
         let mut over = Vec::new();
         for (id, config) in leases {
             let version = config.version();
@@ -45,7 +56,7 @@ impl Observed {
                 .label(TTL)
                 .and_then(|ttl| ttl.parse().ok())
                 .map_or(Duration::ZERO, Duration::from_secs);
-            let kept = self.0.entry(*id).or_insert(Kept { version, since: now, ttl });
+            let kept = self.kept.entry(*id).or_insert(Kept { version, since: now, ttl });
             if kept.version != version {
                 *kept = Kept { version, since: now, ttl };
             }
@@ -58,7 +69,7 @@ impl Observed {
 
     /// When the next one runs out if it is not kept alive.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.0.values().map(|kept| kept.since + kept.ttl + Duration::from_millis(1)).min()
+        self.kept.values().map(|kept| kept.since + kept.ttl + Duration::from_millis(1)).min()
     }
 }
 
@@ -196,5 +207,34 @@ impl Core {
                 Ok(())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_lease_runs_out_by_the_time_in_which_it_was_seen_to_stand_still() {
+        let config = |version: u64| -> Config {
+            let spec = json!({ "Name": "lease", "Labels": { TTL: "10" } });
+            serde_json::from_value(json!({ "ID": "x", "Version": { "Index": version }, "Spec": spec }))
+                .unwrap()
+        };
+        let (begin, second) = (Instant::now(), Duration::from_secs(1));
+        let mut observed = Observed::default();
+        let mut at =
+            |seconds: u32, version: u64| observed.take(&[(1, config(version))], begin + second * seconds);
+        for seconds in [0, 3, 6] {
+            assert_eq!(at(seconds, 1), [0; 0]);
+        }
+        assert_eq!(at(7, 2), [0; 0], "it was kept alive");
+        assert_eq!(at(10, 2), [0; 0]);
+        assert_eq!(at(40, 2), [0; 0], "nobody could look, nobody could keep it alive");
+        assert_eq!(at(43, 2), [0; 0]);
+        assert_eq!(at(46, 2), [0; 0]);
+        assert_eq!(at(48, 2), [1]);
     }
 }
