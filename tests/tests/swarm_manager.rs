@@ -119,8 +119,9 @@ fn replicas_on_the_managers_of_a_swarm_lead_beside_its_leader_and_survive_what_h
         ));
     });
     wait_says(&group, killed.get(), "docker info");
-    let (now, _) = group.leader().expect("somebody leads");
-    assert_eq!(Some(now), swarm.leader());
+    wait_until("the leader to be beside the Swarm's", ELECTION, || {
+        group.leader().is_some_and(|(now, _)| swarm.leader() == Some(now))
+    });
     swarm.engine(killed.get()).restart();
     settle(&group);
     let limit = engine.docker(&[
@@ -186,7 +187,7 @@ fn each_state_in_which_a_node_cannot_lead_is_told_and_got_over() {
     // Without quorum nobody leads for longer than the lease; with it somebody does.
     let (leader, old) = settle(&group);
     let others: Vec<usize> = (0..NAMES.len()).filter(|number| *number != leader).collect();
-    others.iter().for_each(|number| drop(swarm.engine(*number).kill()));
+    others.iter().for_each(|number| _ = swarm.engine(*number).kill());
     wait_until("nobody to lead", ELECTION, || group.leader().is_none());
     wait_says(&group, leader, "has no leader");
     record::check_one_term_steers(&bed.steering_record());

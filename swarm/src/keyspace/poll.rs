@@ -17,6 +17,8 @@ use crate::engine::{Events, Trouble};
 
 /// Bells are at least so far apart.
 const BELLS: Duration = Duration::from_millis(20);
+/// After a look in vain.
+const AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) async fn poll(core: Arc<Core>) {
     let mut poll = Poll {
@@ -65,8 +67,10 @@ impl Poll {
             };
             match cause {
                 Cause::Turn => {
-                    self.turn().await;
-                    turn = Instant::now() + self.core.options.poll;
+                    let seen = self.turn().await;
+                    let poll = self.core.options.poll;
+                    // A Swarm that comes to have a leader tells nobody.
+                    turn = Instant::now() + if seen { poll } else { poll.min(AGAIN) };
                 }
                 Cause::Written | Cause::Bell => drop(self.look().await),
                 Cause::Lease => self.look_at_leases().await,
@@ -76,13 +80,14 @@ impl Poll {
         }
     }
 
-    async fn turn(&mut self) {
+    /// Whether the Swarm could be seen.
+    async fn turn(&mut self) -> bool {
         if self.events.is_none() {
             let time = self.core.options.attempt;
             self.events = self.core.engine.events(&["config"], time).await.ok();
         }
         if !self.look().await {
-            return;
+            return false;
         }
         self.core.signs.send_modify(|sign| sign.alive += 1);
         self.look_at_leases().await;
@@ -91,6 +96,7 @@ impl Poll {
             let core = Arc::clone(&self.core);
             self.chores.spawn(async move { core.sweep().await });
         }
+        true
     }
 
     async fn look(&mut self) -> bool {
