@@ -49,6 +49,12 @@ impl Layout {
         format!("{}election/beat", self.root)
     }
 
+    /// Written by a leader to prove that its claim still is the newest, where a read does not prove that: its term.
+    #[must_use]
+    pub fn proof(&self) -> String {
+        format!("{}election/proof", self.root)
+    }
+
     /// What the records of the living replicas begin with.
     #[must_use]
     pub fn replicas(&self) -> String {
@@ -134,4 +140,7 @@ pub struct ReplicaRecord {
     pub endpoint: String,
     /// Its socket, for replicas on the same host: a URL.
     pub socket: String,
+    /// Where it stands in what keeps the election, if that knows places: the id of its Swarm node. Else empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub place: String,
 }

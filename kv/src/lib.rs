@@ -50,7 +50,13 @@ pub trait Keyspace: fmt::Display + Send + Sync {
     /// Makes ready, so that calls cost nothing more when it matters. What does not answer is left for later.
     async fn warm(&self, patience: Duration);
 
-    /// Reads keys. The newest values (linearizable), or as they were at a revision if the range says so; then the
+    /// Whether what is read was the newest at some moment after it was asked for. If not it may be older, and only a
+    /// transaction that writes proves what holds.
+    fn reads_prove(&self) -> bool {
+        true
+    }
+
+    /// Reads keys. The newest values (linearizable, if [reads prove](Self::reads_prove) anything), or as they were at a revision if the range says so; then the
     /// answer's header need not be the newest.
     ///
     /// # Errors

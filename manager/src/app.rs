@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::Context;
 use om_api::clock;
 use om_api::socket::{self, BoundSocket, Credentials, SocketOptions};
-use om_leadership::election::ElectionDetector;
 use om_leadership::{Campaign, Office};
 use om_plugin_process::{ProcessOptions, ProcessPlugin};
 use om_proxy::discovery::{Registry, RegistryOptions};
@@ -20,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::config::{Config, Listen, Mode, Network};
 use crate::handover::Handover;
-use crate::machinery::Machinery;
+use crate::machinery::{Election, Machinery};
 use crate::reign::Realm;
 use crate::replica::Replica;
 use crate::serve::serve;
@@ -70,7 +69,7 @@ impl App {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, sockets, ports } = self;
         let wills = Arc::new(Wills::default());
-        let Machinery { store, detector, office, election } = Machinery::build(&config)?;
+        let Machinery { store, detector, office, election, attendant } = Machinery::build(&config)?;
         let registry = Arc::new(Registry::start(RegistryOptions {
             dir: config.plugins_dir.clone(),
             only: config.proxy_for.clone(),
@@ -101,6 +100,7 @@ impl App {
             standing: campaign.standing(),
             reign,
             head: head.clone(),
+            places: election.as_ref().and_then(|election| election.places.clone()),
             handover: election
                 .as_ref()
                 .map(|election| Handover { election: election.detector.clone(), campaign: campaign.clone() }),
@@ -129,6 +129,9 @@ impl App {
         // Nobody tells of terms where nobody elects.
         let term = election.as_ref().map_or_else(|| watch::channel(0).1, |election| election.detector.term());
         tasks.spawn(succession::look_at_head(store, campaign.standing(), term, head_now));
+        if let (Some(attendant), Some(handover)) = (attendant, &replica.handover) {
+            tasks.spawn(attendant.attend(replica.clone(), handover.clone()));
+        }
         if let Network::Tls(credentials) = &config.network {
             tasks.spawn(renewal::renew(credentials.clone()));
         }
@@ -142,7 +145,7 @@ impl App {
         let tls = config.network.credentials().map(Credentials::server);
         let mut servers = serve(&replica, peers.as_ref(), sockets, ports, tls.as_ref(), &drain, &close);
         info!(endpoint = %replica.endpoint, "listening");
-        tasks.spawn(say_when_ready(election.map(|election| election.detector)));
+        tasks.spawn(say_when_ready(election));
 
         let failed = tokio::select! {
             () = stop.cancelled() => None,
@@ -205,11 +208,12 @@ fn embedded_plugins(
     plugins
 }
 
-/// Tells the supervisor when this replica can do its part: where replicas elect through etcd, once etcd was seen.
-async fn say_when_ready(election: Option<Arc<ElectionDetector>>) {
+/// Tells the supervisor when this replica can do its part: where replicas elect, once the election was seen.
+async fn say_when_ready(election: Option<Election>) {
     if let Some(election) = election {
-        notify_supervisor(&[sd_notify::NotifyState::Status("waiting for etcd")]);
-        election.seen().await;
+        let waiting = format!("waiting for {}", election.kept_in());
+        notify_supervisor(&[sd_notify::NotifyState::Status(&waiting)]);
+        election.detector.seen().await;
         notify_supervisor(&[sd_notify::NotifyState::Status("")]);
     }
     notify_supervisor(&[sd_notify::NotifyState::Ready]);

@@ -45,7 +45,7 @@ impl Handover {
         }
         others.into_iter().next().ok_or_else(|| {
             refuse("no other replica lives, so there is nobody to hand over to".to_owned())
-                .hint("start one, or see whether it reaches etcd")
+                .hint("start one, or see whether it reaches what keeps the election")
         })
     }
 

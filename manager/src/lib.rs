@@ -22,6 +22,7 @@ mod renewal;
 mod replica;
 mod serve;
 mod succession;
+mod swarm;
 mod wills;
 
 /// The version of the program.

@@ -10,17 +10,19 @@ use om_api::{places, v1};
 use om_etcd::Etcd;
 use om_kv::Keyspace;
 use om_kv::layout::{Layout, ReplicaRecord};
-use om_leadership::election::{ElectionDetector, ElectionOptions};
+use om_leadership::election::{ElectionDetector, ElectionOptions, Places};
 use om_leadership::{Detector, FileDetector, FileOptions, Solo};
 use om_store::file::FileStore;
 use om_store::kv::KvStore;
 use om_store::{Candidate, Head, Store};
+use om_swarm::{Engine, SwarmKeyspace, SwarmOptions};
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Mode};
 use crate::office::{Bench, ElectionOffice, StoreOffice};
 use crate::peers::{GrpcNetwork, PeerFront};
+use crate::swarm::Attendant;
 use crate::wills::{FindHeirs, Heirs, Wills};
 
 /// The parts that the modes differ in.
@@ -30,6 +32,8 @@ pub(crate) struct Machinery {
     pub(crate) office: Arc<dyn Bench>,
     /// Where replicas elect among themselves.
     pub(crate) election: Option<Election>,
+    /// In a Swarm: what keeps the leader beside the Swarm's own.
+    pub(crate) attendant: Option<Attendant>,
 }
 
 /// An election among replicas.
@@ -38,6 +42,8 @@ pub(crate) struct Election {
     pub(crate) detector: Arc<ElectionDetector>,
     me: v1::Hello,
     kv: Arc<dyn Keyspace>,
+    /// Where this replica stands, where that matters.
+    pub(crate) places: Option<watch::Receiver<Places>>,
 }
 
 impl Machinery {
@@ -46,9 +52,21 @@ impl Machinery {
     /// # Errors
     /// What of the configuration cannot be used.
     pub(crate) fn build(config: &Config) -> anyhow::Result<Self> {
-        if let Mode::Etcd(mode) = &config.mode {
-            let etcd = Etcd::new(&mode.etcd).context("cannot use etcd")?;
-            return Ok(Self::elected(config, Arc::new(etcd), &mode.cluster, mode.lease_ttl));
+        match &config.mode {
+            Mode::Etcd(mode) => {
+                let etcd = Etcd::new(&mode.etcd).context("cannot use etcd")?;
+                return Ok(Self::elected(config, Arc::new(etcd), &mode.cluster, mode.lease_ttl, None));
+            }
+            Mode::Swarm(mode) => {
+                let engine = Engine::new(&mode.engine).context("cannot use the engine")?;
+                let options = SwarmOptions { poll: mode.poll, ..SwarmOptions::default() };
+                let kv = SwarmKeyspace::new(engine.clone(), &mode.cluster, options);
+                let (attendant, places) = Attendant::new(engine);
+                let places = Some(places);
+                let elected = Self::elected(config, Arc::new(kv), &mode.cluster, mode.lease_ttl, places);
+                return Ok(Self { attendant: Some(attendant), ..elected });
+            }
+            Mode::Os { .. } | Mode::Dev { .. } => {}
         }
         let store: Arc<dyn Store> = Arc::new(FileStore::open(&config.state_dir));
         let detector: Arc<dyn Detector> = match &config.mode {
@@ -56,14 +74,20 @@ impl Machinery {
                 let options = FileOptions { poll: *poll, ..FileOptions::default() };
                 Arc::new(FileDetector::start(leader_file, &config.name, options))
             }
-            Mode::Dev { .. } | Mode::Etcd(_) => Arc::new(Solo::new()),
+            _ => Arc::new(Solo::new()),
         };
         let office = Arc::new(StoreOffice::new(store.clone(), candidate(config)));
-        Ok(Self { store, detector, office, election: None })
+        Ok(Self { store, detector, office, election: None, attendant: None })
     }
 
     /// Replicas elect among themselves, and the state is kept where the election is.
-    fn elected(config: &Config, kv: Arc<dyn Keyspace>, cluster: &str, lease_ttl: Duration) -> Self {
+    fn elected(
+        config: &Config,
+        kv: Arc<dyn Keyspace>,
+        cluster: &str,
+        lease_ttl: Duration,
+        places: Option<watch::Receiver<Places>>,
+    ) -> Self {
         let layout = Layout::of(cluster);
         let instance = uuid::Uuid::now_v7().to_string();
         let me =
@@ -74,6 +98,7 @@ impl Machinery {
             host: config.host.clone(),
             endpoint: config.advertise.clone(),
             socket: Address::Unix(places::socket(&config.plugins_dir, &config.name)).to_string(),
+            place: String::new(),
         };
         let network = config.network.clone();
         let network = GrpcNetwork::new(me.clone(), config.host.clone(), move || network.security());
@@ -86,12 +111,13 @@ impl Machinery {
             most: config.longest_authority(),
             network: Arc::new(network),
             clock: clock::boot(),
+            places: places.clone(),
         }));
         let store = Arc::new(KvStore::new(kv.clone(), &layout));
         let office =
             ElectionOffice::new(store.clone(), detector.clone(), layout, candidate(config), instance);
-        let election = Some(Election { detector: detector.clone(), me, kv });
-        Self { store, detector, office: Arc::new(office), election }
+        let election = Some(Election { detector: detector.clone(), me, kv, places });
+        Self { store, detector, office: Arc::new(office), election, attendant: None }
     }
 }
 
@@ -100,6 +126,11 @@ impl Election {
     pub(crate) fn warm_up(&self) -> impl Future<Output = ()> + Send + 'static {
         let kv = self.kv.clone();
         async move { kv.warm(WARMING).await }
+    }
+
+    /// What keeps the election, for messages.
+    pub(crate) fn kept_in(&self) -> &'static str {
+        self.kv.name()
     }
 
     /// What other replicas and orphaned plugins talk to.
@@ -137,7 +168,7 @@ impl Config {
     /// The longest that a plugin acts without hearing that its leader still leads.
     pub(crate) fn longest_authority(&self) -> Duration {
         match &self.mode {
-            Mode::Etcd(_) => self.timing.ttl().max(LONGEST),
+            Mode::Etcd(_) | Mode::Swarm(_) => self.timing.ttl().max(LONGEST),
             Mode::Os { .. } | Mode::Dev { .. } => self.timing.ttl(),
         }
     }
@@ -145,7 +176,7 @@ impl Config {
     /// How often a plugin asks for more at least; zero: as the longest authority has it.
     pub(crate) fn ask_every(&self) -> Duration {
         match &self.mode {
-            Mode::Etcd(_) => self.timing.retry(),
+            Mode::Etcd(_) | Mode::Swarm(_) => self.timing.retry(),
             Mode::Os { .. } | Mode::Dev { .. } => Duration::ZERO,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use om_api::{Error, v1};
 use om_leadership::Standing;
+use om_leadership::election::Places;
 use om_proxy::discovery::{Peer, PeerState, Refusal, Registry};
 use om_proxy::route::{Leader, Route};
 use om_store::{Head, Store};
@@ -34,6 +35,8 @@ pub(crate) struct Replica {
     pub(crate) reign: watch::Receiver<Option<Reign>>,
     /// The newest head that was read. `None` before the first look.
     pub(crate) head: watch::Receiver<Option<Head>>,
+    /// Where this replica stands, where that matters.
+    pub(crate) places: Option<watch::Receiver<Places>>,
     /// Where replicas elect among themselves: how to hand over.
     pub(crate) handover: Option<Handover>,
     /// What goes on when its caller leaves.
@@ -106,8 +109,9 @@ impl Replica {
     /// What `om status` shows.
     pub(crate) async fn status(&self) -> v1::StatusResponse {
         let reign = self.reign.borrow().clone().filter(Reign::holds);
+        let unfit = self.places.as_ref().and_then(|places| places.borrow().unfit.clone());
         let mut message = String::new();
-        if reign.is_none() {
+        if reign.is_none() && unfit.is_none() {
             // A follower keeps nothing up to date on its own; it looks when somebody asks.
             match tokio::time::timeout(LOOK_PATIENCE, self.store.load()).await {
                 Ok(Ok(_)) => {}
@@ -142,6 +146,9 @@ impl Replica {
         };
         if leadership == v1::Leadership::Following && message.is_empty() {
             message = self.elsewhere().err().unwrap_or_default();
+        }
+        if let Some(why) = unfit.filter(|_| reign.is_none()) {
+            message = why;
         }
         let known_term = head.as_ref().map_or(0, |head| head.term().0);
         v1::StatusResponse {

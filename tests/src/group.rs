@@ -1,4 +1,4 @@
-//! Three replicas that elect a leader by etcd: on one host, or each on its own.
+//! Three replicas that elect a leader by etcd or by a Swarm: on one host, or each on its own.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,10 @@ use om_api::{Reason, v1};
 use om_kv::layout::{ElectorateRecord, Layout};
 
 use crate::record::{self, Reigns};
-use crate::{Bed, Client, EtcdCluster, Hammer, Net, Pace, Program, SOON, Told, Users, recorded, wait_for};
+use crate::{
+    Bed, Client, ELECTION, EtcdCluster, Hammer, Net, Pace, Program, SOON, Swarm, Told, Users, recorded,
+    wait_for,
+};
 
 /// The names of the replicas.
 pub const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -19,13 +22,22 @@ pub const ETCD_AUTHORITY: Duration = Duration::from_millis(225);
 // A frozen replica does not answer, and that is its answer.
 const GLANCE: Duration = Duration::from_millis(500);
 
-/// Three replicas, their etcd of three members, and a recording plugin on each host. It has the bed for itself.
+/// What keeps the election and the state.
+enum Keep<'a> {
+    Etcd(EtcdCluster<'a>),
+    Swarm(Box<Swarm>),
+}
+
+/// Three replicas, their etcd of three members or their Swarm of three managers, and a recording plugin on each host. It
+/// has the bed for itself.
 pub struct Group<'a> {
     base: &'a Bed,
     net: Option<Net>,
     // By replica; none: all of them are in `base`.
     hosts: Vec<Bed>,
-    etcd: EtcdCluster<'a>,
+    keep: Keep<'a>,
+    /// How long an election may take.
+    patience: Duration,
     more: Vec<String>,
     managers: Mutex<Vec<Arc<Program>>>,
     clients: Vec<Client>,
@@ -35,7 +47,7 @@ impl<'a> Group<'a> {
     /// All on the machine itself, with one plugin.
     #[must_use]
     pub fn on_one_host(base: &'a Bed, pace: Pace, more: &[&str]) -> Self {
-        Self::of(base, None, EtcdCluster::local(base, 3, pace), more)
+        Self::of(base, None, Keep::Etcd(EtcdCluster::local(base, 3, pace)), more)
     }
 
     /// Each replica on its own host, 0 to 2, beside a member of etcd.
@@ -43,7 +55,7 @@ impl<'a> Group<'a> {
     pub fn beside_etcd(base: &'a Bed, pace: Pace, more: &[&str]) -> Self {
         let net = Net::new(3);
         let etcd = EtcdCluster::on(base, &net, 0..3, pace);
-        Self::of(base, Some(net), etcd, more)
+        Self::of(base, Some(net), Keep::Etcd(etcd), more)
     }
 
     /// Each replica on its own host, 0 to 2, and the members of etcd on others, 3 to 5.
@@ -51,16 +63,25 @@ impl<'a> Group<'a> {
     pub fn apart_from_etcd(base: &'a Bed, pace: Pace, more: &[&str]) -> Self {
         let net = Net::new(6);
         let etcd = EtcdCluster::on(base, &net, 3..6, pace);
-        Self::of(base, Some(net), etcd, more)
+        Self::of(base, Some(net), Keep::Etcd(etcd), more)
     }
 
-    fn of(base: &'a Bed, net: Option<Net>, etcd: EtcdCluster<'a>, more: &[&str]) -> Self {
+    /// Each replica on its own host, 0 to 2, beside a manager of a Swarm.
+    #[must_use]
+    pub fn beside_swarm(base: &'a Bed, more: &[&str]) -> Self {
+        let net = Net::new(3);
+        let swarm = Swarm::on(&net, 0..3);
+        Self::of(base, Some(net), Keep::Swarm(Box::new(swarm)), more)
+    }
+
+    fn of(base: &'a Bed, net: Option<Net>, keep: Keep<'a>, more: &[&str]) -> Self {
         let hosts: Vec<Bed> =
             net.iter().flat_map(|net| (0..NAMES.len()).map(|number| base.in_host(net, number))).collect();
         let mut more: Vec<String> = more.iter().map(|&arg| arg.to_owned()).collect();
         more.extend(["--authority".to_owned(), format!("{}ms", ETCD_AUTHORITY.as_millis())]);
         let (managers, clients) = (Mutex::default(), Vec::new());
-        let mut group = Self { base, net, hosts, etcd, more, managers, clients };
+        let patience = if matches!(keep, Keep::Swarm(_)) { ELECTION } else { SOON };
+        let mut group = Self { base, net, hosts, keep, patience, more, managers, clients };
         // Of a group before it in the same bed, whose terms are none of ours.
         let _ = std::fs::remove_file(base.steering_record());
         let plugins = if group.net.is_some() { NAMES.len() } else { 1 };
@@ -77,7 +98,14 @@ impl<'a> Group<'a> {
 
     fn launch(&self, number: usize) -> Arc<Program> {
         let more: Vec<&str> = self.more.iter().map(String::as_str).collect();
-        self.bed(number).etcd_manager(NAMES[number], &self.etcd, &more)
+        let (bed, name) = (self.bed(number), NAMES[number]);
+        let command = match &self.keep {
+            Keep::Etcd(etcd) => bed.etcd_manager_command(name, etcd, &more),
+            Keep::Swarm(swarm) => bed.swarm_manager_command(name, swarm.engine(number), &more),
+        };
+        let program = bed.start(name, command);
+        bed.wait_serving(&program);
+        program
     }
 
     fn managers(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Program>>> {
@@ -100,9 +128,27 @@ impl<'a> Group<'a> {
     }
 
     /// Their etcd.
+    ///
+    /// # Panics
+    /// If they have none.
     #[must_use]
     pub fn etcd(&self) -> &EtcdCluster<'a> {
-        &self.etcd
+        match &self.keep {
+            Keep::Etcd(etcd) => etcd,
+            Keep::Swarm(_) => panic!("a group without etcd"),
+        }
+    }
+
+    /// Their Swarm.
+    ///
+    /// # Panics
+    /// If they have none.
+    #[must_use]
+    pub fn swarm(&self) -> &Swarm {
+        match &self.keep {
+            Keep::Swarm(swarm) => swarm,
+            Keep::Etcd(_) => panic!("a group without a Swarm"),
+        }
     }
 
     /// The program of a replica.
@@ -140,19 +186,25 @@ impl<'a> Group<'a> {
     /// Waits until somebody leads under a higher term than this; who, and the term.
     #[track_caller]
     pub fn wait_leader_after(&self, term: u64) -> (usize, u64) {
-        wait_for(&format!("a leader after term {term}"), SOON, || {
+        wait_for(&format!("a leader after term {term}"), self.patience, || {
             self.leader().filter(|(_, newer)| *newer > term)
         })
     }
 
-    /// Waits until everything is as it should be: one leads, all others know it, all of them are in its electorate, and
-    /// its plugin is attended. Who leads, and its term.
+    /// How long an election may take, if what keeps it elects, too.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Waits until everything is as it should be: one leads, beside the leader of the Swarm if there is one, all others
+    /// know it, all of them are in its electorate, and its plugin is attended. Who leads, and its term.
     ///
     /// # Panics
     /// With what is still missing, if it does not come soon.
     #[track_caller]
     pub fn settle(&self) -> (usize, u64) {
-        let end = since_boot() + SOON;
+        let end = since_boot() + self.patience;
         loop {
             match self.of_one_mind() {
                 Ok(leader) => return leader,
@@ -173,15 +225,35 @@ impl<'a> Group<'a> {
                 return Err(format!("{} leads, and {name} says {status:?}", NAMES[leader]));
             }
         }
-        let layout = Layout::of("test");
-        let electorate = self.etcd.get(&layout.electorate()).ok_or("there is no electorate")?;
+        if let Keep::Swarm(swarm) = &self.keep
+            && swarm.leader() != Some(leader)
+        {
+            return Err(format!("{} leads, and {:?} leads the Swarm", NAMES[leader], swarm.leader()));
+        }
+        let (electorate, living) = self.electorate()?;
         let members: ElectorateRecord =
             serde_json::from_str(&electorate).map_err(|cause| cause.to_string())?;
-        let living = self.etcd.keys(&layout.replicas());
-        if members.members.len() != NAMES.len() || living.len() != NAMES.len() {
-            return Err(format!("the electorate is {electorate}, and there are {living:?}"));
+        if members.members.len() != NAMES.len() || living != NAMES.len() {
+            return Err(format!("the electorate is {electorate}, and there are {living} replicas"));
         }
         Ok((leader, term))
+    }
+
+    // The electorate's record, and how many replicas are recorded.
+    fn electorate(&self) -> Result<(String, usize), String> {
+        let layout = Layout::of("test");
+        let missing = || "there is no electorate".to_owned();
+        match &self.keep {
+            Keep::Etcd(etcd) => {
+                let electorate = etcd.get(&layout.electorate()).ok_or_else(missing)?;
+                Ok((electorate, etcd.keys(&layout.replicas()).len()))
+            }
+            Keep::Swarm(swarm) => {
+                let keys = swarm.keys("test", &layout.election())?;
+                let electorate = keys.get(&layout.electorate()).ok_or_else(missing)?.clone();
+                Ok((electorate, keys.keys().filter(|key| key.starts_with(&layout.replicas())).count()))
+            }
+        }
     }
 
     /// Asks whoever leads to hand over to the replica that `to` names, given who leads; empty: to any. Asks again where

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use om_api::v1;
 
-use crate::{Bed, Client, EtcdCluster, Program, SOON, wait_for, wait_until};
+use crate::{Bed, Client, Engine, EtcdCluster, Program, SOON, wait_for, wait_until};
 
 impl Bed {
     /// Starts a replica in `os` mode with the bed's leader file and state directory, and waits until it serves.
@@ -48,6 +48,22 @@ impl Bed {
         if !self.tcp(name).ip().is_loopback() {
             command.arg("--insecure");
         }
+        command.arg("--plugins-dir").arg(self.plugins()).args(more);
+        if let Some(host) = self.host() {
+            command.args(["--host", host]);
+        }
+        if !more.contains(&"--log") {
+            command.args(["--log", "5"]);
+        }
+        command
+    }
+
+    /// The command of a replica in `swarm` mode beside this engine; other replicas are served in the clear, as in `etcd` mode.
+    #[must_use]
+    pub fn swarm_manager_command(&self, name: &str, engine: &Engine, more: &[&str]) -> Command {
+        let mut command = self.command("om-manager", &["swarm", "--name", name, "--cluster", "test"]);
+        let tcp = format!("tcp://{}", self.tcp(name));
+        command.args(["--docker-host", &engine.url(), "--listen", &tcp, "--advertise", &tcp, "--insecure"]);
         command.arg("--plugins-dir").arg(self.plugins()).args(more);
         if let Some(host) = self.host() {
             command.args(["--host", host]);

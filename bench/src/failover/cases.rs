@@ -6,7 +6,7 @@ use om_api::clock::since_boot;
 use om_system_tests::{NAMES, SOON, wait_until};
 
 use super::round::fail_over;
-use super::{Place, Results, World, gap};
+use super::{Place, Results, World, gap, swarm};
 use crate::election::contest;
 
 pub(super) struct Case {
@@ -78,6 +78,9 @@ pub(super) const CASES: &[Case] = &[
         "etcd's leader dies alone: longest gap between commits",
         gap::measure,
     ),
+    case("swarm-kill", Place::Swarm, "Swarm: kill -9 of the manager, dockerd alive", kill),
+    case("swarm-demote", Place::Swarm, "Swarm: `docker node demote` of the leader's node", swarm::demoted),
+    case("swarm-dockerd", Place::Swarm, "Swarm: dockerd of the Swarm's leader killed", swarm::killed),
 ];
 
 fn elect(world: &mut World<'_>, ttl: i64, kill: bool, what: &str, results: &mut Results) {

@@ -7,6 +7,7 @@
 mod cases;
 mod gap;
 mod round;
+mod swarm;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -50,9 +51,11 @@ enum Place {
     Hosts,
     /// The same with etcd as it comes.
     HostsSlowEtcd,
+    /// Three replicas on three hosts, each beside a manager of a Swarm.
+    Swarm,
 }
 
-const PLACES: [Place; 3] = [Place::OneHost, Place::Hosts, Place::HostsSlowEtcd];
+const PLACES: [Place; 4] = [Place::OneHost, Place::Hosts, Place::HostsSlowEtcd, Place::Swarm];
 
 struct World<'a> {
     bed: &'a Bed,
@@ -67,6 +70,7 @@ impl<'a> World<'a> {
             Place::OneHost => Group::on_one_host(bed, Pace::DEFAULT, &more),
             Place::Hosts => Group::beside_etcd(bed, Pace::FAST, &more),
             Place::HostsSlowEtcd => Group::beside_etcd(bed, Pace::DEFAULT, &more),
+            Place::Swarm => Group::beside_swarm(bed, &more),
         };
         group.steer_something();
         Self { bed, group, steering: record::Tail::of(bed.steering_record()) }

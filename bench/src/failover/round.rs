@@ -30,12 +30,12 @@ pub(super) fn fail_over(
 
     let before = fault(world, leader);
     let mut lines: Vec<SteeringLine> = Vec::new();
-    wait_until("a new term to steer", SOON, || {
+    wait_until("a new term to steer", world.group.patience(), || {
         lines.extend(world.steering.read().into_iter().filter(|line: &SteeringLine| line.term > old));
         !lines.is_empty()
     });
     let already = hammer.accepted();
-    wait_until("commits after the fault", SOON, || hammer.accepted() >= already + AFTER);
+    wait_until("commits after the fault", world.group.patience(), || hammer.accepted() >= already + AFTER);
     let told = hammer.stop();
     lines.extend(world.steering.read().into_iter().filter(|line: &SteeringLine| line.term > old));
     mend(world, leader);
@@ -54,7 +54,7 @@ pub(super) fn fail_over(
 
 // By term, the revision at which it began.
 fn beginnings(world: &World<'_>, after: u64) -> BTreeMap<u64, u64> {
-    wait_for("the new leader's history", SOON, || {
+    wait_for("the new leader's history", world.group.patience(), || {
         let (leader, _) = world.group.leader().filter(|(_, term)| *term > after)?;
         let client = world.group.bed(leader).client(om_system_tests::NAMES[leader]);
         let events = client.history("").ok()?;

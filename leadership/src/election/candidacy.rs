@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::io::{Guard, Output, Warrant};
 use super::line::Request;
+use super::places::PRECEDENCE;
 use super::records::{At, Election};
 use super::rule::votes_needed;
 use super::seat::Seat;
@@ -28,8 +29,8 @@ pub(super) struct Candidacy {
     needed: usize,
     /// Who voted, this replica among them, and until when their promises may count.
     granted: BTreeMap<String, Duration>,
-    /// The last vote that was not given, and why.
-    pub(super) denied: Option<String>,
+    /// Who did not give its vote, of those the last, and why.
+    pub(super) denied: Option<(String, String)>,
 }
 
 impl Candidacy {
@@ -38,10 +39,17 @@ impl Candidacy {
         self.granted.entry(from.to_owned()).or_insert(until);
     }
 
+    /// Another has lost the leader, too: one that gave no vote before is asked again at once.
+    pub(super) fn runs_too(&mut self, from: &str, term: u64) {
+        if self.term == term && self.denied.take_if(|(by, _)| by == from).is_some() {
+            self.asked_at = Duration::ZERO;
+        }
+    }
+
     /// What is going on, for people.
     pub(super) fn describe(&self, leader: &str) -> String {
         let (have, needed) = (self.granted.len(), self.needed);
-        let denied = self.denied.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+        let denied = self.denied.as_ref().map(|(by, why)| format!("; {by}: {why}")).unwrap_or_default();
         format!("{leader} is lost, term {}; {have} of {needed} votes to take over{denied}", self.term)
     }
 
@@ -62,6 +70,7 @@ impl Seat {
         let idle = self.rule.is_some()
             || self.resigned.is_some()
             || self.blind.is_some()
+            || self.places.unfit.is_some()
             || behind
             || self.now < self.rest;
         if idle {
@@ -71,6 +80,11 @@ impl Seat {
                 None => Some(self.warrant_for(&election, None, None)),
                 Some(leader) => self.against(&election, leader),
             };
+        }
+        if self.warrant.is_none() {
+            self.able_since = None;
+        } else if self.holds_back(&election) {
+            self.warrant = None;
         }
         self.election = Some(election);
     }
@@ -209,11 +223,13 @@ impl Seat {
 
     /// When [`Seat::run`] may come to something that it does not yet.
     pub(super) fn run_at(&self) -> Option<Duration> {
+        let held = self.able_since.map(|since| since + PRECEDENCE).filter(|at| *at > self.now);
         let election = self.election.as_ref()?;
-        let leader = election.leader.as_ref()?;
+        let Some(leader) = election.leader.as_ref() else { return held };
         let released = leader.record.released.is_some();
         let moments = [
             Some(self.rest),
+            held,
             released.then(|| self.leader_since.1 + self.settings.floor * GRACE),
             (!released).then(|| self.silent_until(election)),
             (!released).then(|| self.alive_until(election)),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use om_kv::layout::ElectorateRecord;
 
 use super::line::{Answer, Request};
+use super::places::Places;
 use super::records::Election;
 use super::register::electorate_record;
 use crate::{Leadership, OfficeError};
@@ -88,6 +89,8 @@ pub(super) enum Input {
     Resign { until: Duration },
     /// What was done under this term could not be ended with everybody's word for it.
     Farewell { term: u64 },
+    /// Where this replica stands, and where the leader had best be.
+    Placed(Places),
     /// Time has passed.
     Tick,
 }

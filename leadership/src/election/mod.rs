@@ -25,6 +25,7 @@ mod io;
 mod line;
 mod lines;
 mod pace;
+mod places;
 mod records;
 mod register;
 mod reigning;
@@ -47,13 +48,14 @@ use tokio::task::JoinSet;
 
 pub use io::{Guard, Warrant};
 pub use line::{Answer, Incoming, Network, Outgoing, Request};
+pub use places::Places;
 pub use records::{At, Election};
 
 use self::lines::Lines;
 use self::register::Register;
 use self::seat::{Seat, Settings};
 use self::sight::Sighting;
-use self::station::{Command, Parts};
+use self::station::{Aside, Command, Parts};
 use crate::{Clock, Detector, Leadership, OfficeError};
 
 /// What an [`ElectionDetector`] is made of.
@@ -75,6 +77,8 @@ pub struct ElectionOptions {
     pub network: Arc<dyn Network>,
     /// For deadlines.
     pub clock: Clock,
+    /// Where this replica stands, where that matters; it is recorded only once that is known.
+    pub places: Option<watch::Receiver<Places>>,
 }
 
 /// Says who leads by the election, and takes part in it. Beside a detector it is half of an office: it says by
@@ -84,6 +88,8 @@ pub struct ElectionDetector {
     said: watch::Receiver<Leadership>,
     sight: watch::Receiver<Option<Sighting>>,
     term: watch::Receiver<u64>,
+    aside: watch::Receiver<Aside>,
+    places: Option<watch::Receiver<Places>>,
     instance: String,
     description: String,
     clock: Clock,
@@ -94,7 +100,7 @@ impl ElectionDetector {
     /// Takes part from now on. To be called within a tokio runtime with time enabled.
     #[must_use]
     pub fn start(options: ElectionOptions) -> Self {
-        let ElectionOptions { kv, layout, replica, lease_ttl, floor, most, network, clock } = options;
+        let ElectionOptions { kv, layout, replica, lease_ttl, floor, most, network, clock, places } = options;
         let description = format!("{kv}, {}", layout.election());
         let settings = Settings { floor, most, hold: lease_ttl, kept_in: kv.name() };
         let instance = replica.instance.clone();
@@ -105,9 +111,10 @@ impl ElectionDetector {
             clock: Arc::clone(&clock),
             replica,
             lease_ttl,
+            places: places.clone(),
         });
-        let station::Ends { commands, said, sight, term, tasks } = ends;
-        Self { commands, said, sight, term, instance, description, clock, _tasks: tasks }
+        let station::Ends { commands, said, sight, term, aside, tasks } = ends;
+        Self { commands, said, sight, term, aside, places, instance, description, clock, _tasks: tasks }
     }
 
     /// Takes a line that another replica opened to this one.
@@ -137,12 +144,34 @@ impl ElectionDetector {
         result.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// The other replicas that live, as far as this one sees.
+    /// The other replicas that live, as far as this one sees. Those that a line joins with this one come first, and of
+    /// those the ones at the preferred place.
     #[must_use]
     pub fn others(&self) -> Vec<ReplicaRecord> {
+        let preferred = self.places.as_ref().and_then(|places| places.borrow().preferred.clone());
         let seen = self.sight.borrow();
         let Some(Sighting::Seen(election)) = &*seen else { return Vec::new() };
-        election.replicas.values().filter(|replica| replica.instance != self.instance).cloned().collect()
+        let others = election.replicas.values().filter(|replica| replica.instance != self.instance);
+        let mut others: Vec<ReplicaRecord> = others.cloned().collect();
+        let aside = self.aside.borrow();
+        let away = |replica: &ReplicaRecord| preferred.as_ref() != Some(&replica.place);
+        others.sort_by_key(|replica| (!aside.joined.contains(&replica.instance), away(replica)));
+        others
+    }
+
+    /// The other replicas that a line joins with this one: those that answered a moment ago.
+    #[must_use]
+    pub fn joined(&self) -> Vec<ReplicaRecord> {
+        let mut others = self.others();
+        let aside = self.aside.borrow();
+        others.retain(|replica| aside.joined.contains(&replica.instance));
+        others
+    }
+
+    /// Whether this replica's last claim followed one whose holder had named it.
+    #[must_use]
+    pub fn was_named(&self) -> bool {
+        self.aside.borrow().named
     }
 
     /// The newest term that is recorded, and every change of it; 0: none.

@@ -148,7 +148,12 @@ impl Register {
     pub(super) async fn beat(&self, term: u64, authority: Duration) -> Outcome<()> {
         let record = BeatRecord { term, authority_ms: millis(authority) };
         let txn = self.under(term).then(Op::put(self.layout.beat(), json(&record)));
-        match self.ask(&txn).await {
+        self.written(term, &txn).await
+    }
+
+    /// Writes something under the claim of `term`.
+    async fn written(&self, term: u64, txn: &Txn) -> Outcome<()> {
+        match self.ask(txn).await {
             Ok(answer) if answer.succeeded => Outcome::Done(()),
             Ok(answer) => self.fenced(term, answer.found(0)).map_or_else(unexplained, Outcome::Fenced),
             Err(outcome) => outcome,
@@ -157,6 +162,10 @@ impl Register {
 
     /// Looks whether the claim of `term` still is the newest.
     pub(super) async fn prove(&self, term: u64) -> Outcome<()> {
+        if !self.kv.reads_prove() {
+            let txn = self.under(term).then(Op::put(self.layout.proof(), json(&term)));
+            return self.written(term, &txn).await;
+        }
         let before = self.past.revision();
         let found = match self.kv.range(&Range::key(self.layout.leader()), PATIENCE).await {
             Ok(found) => found,
@@ -211,7 +220,7 @@ impl Register {
 }
 
 fn unexplained() -> Outcome<()> {
-    Outcome::Unclear("the heartbeat was refused, yet the claim stands".to_owned())
+    Outcome::Unclear("the write was refused, yet the claim stands".to_owned())
 }
 
 /// An electorate's record.

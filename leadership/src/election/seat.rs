@@ -8,6 +8,7 @@ use super::candidacy::Candidacy;
 use super::io::{Input, Output, Warrant};
 use super::line::{Answer, Request};
 use super::pace::Pace;
+use super::places::Places;
 use super::records::Election;
 use super::rule::Rule;
 use super::voter::{Voter, with_drift};
@@ -55,7 +56,12 @@ pub(super) struct Seat {
     pub(super) rest: Duration,
     /// Until when authority of own reigns that are over lasts at most.
     pub(super) own_until: Duration,
+    /// The claim that is being made, or was made last, follows one whose holder named this replica.
+    pub(super) named: bool,
     pub(super) resigned: Option<Duration>,
+    pub(super) places: Places,
+    /// Since when a claim could be made, if one can.
+    pub(super) able_since: Option<Duration>,
     /// A proof is being asked for; and when one is asked for at the earliest.
     pub(super) proving: bool,
     pub(super) prove_at: Duration,
@@ -87,7 +93,10 @@ impl Seat {
             claiming: None,
             rest: Duration::ZERO,
             own_until: Duration::ZERO,
+            named: false,
             resigned: None,
+            places: Places::default(),
+            able_since: None,
             proving: false,
             prove_at: Duration::ZERO,
             pace: Pace::new(settings.floor, settings.most),
@@ -128,6 +137,7 @@ impl Seat {
                     self.out.push(Output::Ask { to, request: Request::Farewell { term } });
                 }
             }
+            Input::Placed(places) => self.places = places,
             Input::Tick => {}
         }
         if self.resigned.is_some_and(|until| self.now >= until) {
@@ -190,6 +200,9 @@ impl Seat {
             }
             Request::Vote { term, electorate, vote } => {
                 let lost = self.has_lost_term(term);
+                if let Some(candidacy) = &mut self.candidacy {
+                    candidacy.runs_too(&from, term);
+                }
                 self.voter.vote(self.now, leading, lost, (term, electorate, vote))
             }
             Request::Farewell { term } => return self.voter.farewell(term),
@@ -222,7 +235,7 @@ impl Seat {
             }
             (Answer::Ballot { vote, granted: false, why, .. }, _) => {
                 if let Some(candidacy) = self.candidacy.as_mut().filter(|candidacy| candidacy.vote == vote) {
-                    candidacy.denied = Some(format!("{from}: {why}"));
+                    candidacy.denied = Some((from.to_owned(), why));
                 }
             }
             _ => {}
@@ -234,6 +247,11 @@ impl Seat {
         self.end_rule();
         self.run();
         let warrant = self.warrant.take();
+        if warrant.is_some() {
+            let leader = self.election.as_ref().and_then(|election| election.leader.as_ref());
+            let released = leader.and_then(|leader| leader.record.released.as_ref());
+            self.named = released.is_some_and(|released| released.successor.as_ref() == Some(&self.name));
+        }
         self.claiming.clone_from(&warrant);
         self.out.push(Output::Warrant(warrant));
     }
@@ -282,6 +300,9 @@ impl Seat {
         let leads = self.rule.is_some() || self.warrant.is_some() || self.claiming.is_some();
         let seen = match (&self.election, &self.blind) {
             _ if leads => Leadership::Leading,
+            (None, _) | (_, Some(_)) if self.places.unfit.is_some() => {
+                Leadership::Unknown { why: self.places.unfit.clone().unwrap_or_default() }
+            }
             (_, Some(why)) => Leadership::Unknown { why: why.clone() },
             (None, None) => Leadership::not_looked(),
             (Some(election), None) if election.term() < self.voter.newest() => Leadership::Unknown {

@@ -7,6 +7,7 @@ use om_kv::layout::ReplicaRecord;
 use om_kv::{Error, Event};
 use tokio::sync::watch;
 
+use super::places::Places;
 use super::records::Election;
 use super::register::Register;
 
@@ -83,13 +84,24 @@ async fn follow(
     }
 }
 
-/// Keeps this replica's record under a lease, for ever.
-pub(super) async fn be_seen(register: Register, replica: ReplicaRecord, ttl: Duration) {
+/// Keeps this replica's record under a lease, for ever: from when it is known where it stands, where that matters, and anew
+/// when it stands elsewhere.
+pub(super) async fn be_seen(
+    register: Register,
+    mut replica: ReplicaRecord,
+    ttl: Duration,
+    mut places: Option<watch::Receiver<Places>>,
+) {
     loop {
+        let here = here(&mut places).await;
+        replica.place = here.clone().unwrap_or_default();
         match enter(&register, &replica, ttl).await {
             Ok(lease) => {
                 tracing::debug!(instance = replica.instance, lease, "this replica is recorded");
-                let why = keep(&register, lease, ttl).await;
+                let why = tokio::select! {
+                    why = keep(&register, lease, ttl) => why,
+                    () = elsewhere(&mut places, here.as_ref()) => "this replica stands elsewhere".to_owned(),
+                };
                 tracing::info!(why, "the lease is lost; entering anew");
             }
             Err(error) => {
@@ -97,6 +109,29 @@ pub(super) async fn be_seen(register: Register, replica: ReplicaRecord, ttl: Dur
                 tokio::time::sleep(PAUSE).await;
             }
         }
+    }
+}
+
+/// Where this replica stands, as soon as that is known. `None`: it does not matter.
+async fn here(places: &mut Option<watch::Receiver<Places>>) -> Option<String> {
+    let known = places.as_mut()?.wait_for(|places| places.here.is_some()).await;
+    let known = known.ok().map(|places| places.here.clone());
+    match known {
+        Some(here) => here,
+        // Nobody will tell any more.
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns when this replica is known to stand elsewhere.
+async fn elsewhere(places: &mut Option<watch::Receiver<Places>>, here: Option<&String>) {
+    let moved = |places: &Places| places.here.is_some() && places.here.as_ref() != here;
+    let told = match places {
+        Some(places) => places.wait_for(moved).await.is_ok(),
+        None => false,
+    };
+    if !told {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The one task that owns a seat: it reads the keyspace, the lines and the clock into it, and does what it says.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::task::JoinSet;
 use super::io::{Input, Output, Warrant};
 use super::line::Incoming;
 use super::lines::{Change, Lines};
+use super::places::Places;
 use super::register::Register;
 use super::seat::Seat;
 use super::sight::Sighting;
@@ -30,6 +32,15 @@ pub(super) enum Command {
     Line(Incoming),
 }
 
+/// What a station knows beside who leads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Aside {
+    /// The last claim followed one whose holder had named this replica.
+    pub(super) named: bool,
+    /// Whom a line joins with this replica.
+    pub(super) joined: BTreeSet<String>,
+}
+
 pub(super) struct Station {
     pub(super) seat: Seat,
     pub(super) lines: Lines,
@@ -37,6 +48,7 @@ pub(super) struct Station {
     pub(super) clock: Clock,
     pub(super) said: watch::Sender<Leadership>,
     pub(super) term: watch::Sender<u64>,
+    pub(super) aside: watch::Sender<Aside>,
     pub(super) warrant: Option<oneshot::Sender<Option<Warrant>>>,
     pub(super) confirm: Option<oneshot::Sender<Result<Duration, OfficeError>>>,
     pub(super) writes: JoinSet<Input>,
@@ -47,7 +59,11 @@ impl Station {
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut sight: watch::Receiver<Option<Sighting>>,
+        mut places: Option<watch::Receiver<Places>>,
     ) {
+        if let Some(places) = &mut places {
+            places.mark_changed();
+        }
         loop {
             let wake_at = self.seat.wake_at();
             let pause = wake_at.map(|at| at.saturating_sub((self.clock)()));
@@ -68,6 +84,7 @@ impl Station {
                     }
                     self.sighted(sight.borrow_and_update().clone());
                 }
+                Some(places) = moved(&mut places) => self.step(Input::Placed(places)),
                 () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {
                     if wake_at.is_some_and(|at| (self.clock)() > at + OVERSLEPT) {
                         tokio::time::sleep(SETTLE).await;
@@ -153,6 +170,14 @@ impl Station {
         for output in self.seat.step(now, input) {
             self.perform(now, output);
         }
+        let (named, joined) = (self.seat.named, &self.seat.lines);
+        self.aside.send_if_modified(|aside| {
+            let news = aside.named != named || aside.joined != *joined;
+            if news {
+                *aside = Aside { named, joined: joined.clone() };
+            }
+            news
+        });
     }
 
     fn perform(&mut self, sent: Duration, output: Output) {
@@ -199,12 +224,22 @@ impl Station {
     }
 }
 
+/// The next change of where replicas stand. Never ends where that does not matter, or is told no more.
+async fn moved(places: &mut Option<watch::Receiver<Places>>) -> Option<Places> {
+    let Some(told) = places else { return std::future::pending().await };
+    match told.changed().await {
+        Ok(()) => Some(told.borrow_and_update().clone()),
+        Err(_) => std::future::pending().await,
+    }
+}
+
 /// For a detector: a station's ends.
 pub(super) struct Ends {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) said: watch::Receiver<Leadership>,
     pub(super) sight: watch::Receiver<Option<Sighting>>,
     pub(super) term: watch::Receiver<u64>,
+    pub(super) aside: watch::Receiver<Aside>,
     pub(super) tasks: JoinSet<()>,
 }
 
@@ -216,19 +251,21 @@ pub(super) struct Parts {
     pub(super) clock: Clock,
     pub(super) replica: om_kv::layout::ReplicaRecord,
     pub(super) lease_ttl: Duration,
+    pub(super) places: Option<watch::Receiver<Places>>,
 }
 
 /// Starts a station, and what it sees by. To be called within a runtime.
 pub(super) fn start(parts: Parts) -> Ends {
-    let Parts { seat, lines, register, clock, replica, lease_ttl } = parts;
+    let Parts { seat, lines, register, clock, replica, lease_ttl, places } = parts;
     let (commands, orders) = mpsc::channel(64);
     let (said, reader) = watch::channel(Leadership::not_looked());
     let (term, newest) = watch::channel(0);
+    let (aside, known_aside) = watch::channel(Aside::default());
     let (seen, sight) = watch::channel(None);
     let seen_by_all = sight.clone();
     let mut tasks = JoinSet::new();
     tasks.spawn(super::sight::see(register.clone(), seen));
-    tasks.spawn(super::sight::be_seen(register.clone(), replica, lease_ttl));
+    tasks.spawn(super::sight::be_seen(register.clone(), replica, lease_ttl, places.clone()));
     let station = Station {
         seat,
         lines,
@@ -236,10 +273,11 @@ pub(super) fn start(parts: Parts) -> Ends {
         clock: Arc::clone(&clock),
         said,
         term,
+        aside,
         warrant: None,
         confirm: None,
         writes: JoinSet::new(),
     };
-    tasks.spawn(station.run(orders, sight));
-    Ends { commands, said: reader, sight: seen_by_all, term: newest, tasks }
+    tasks.spawn(station.run(orders, sight, places));
+    Ends { commands, said: reader, sight: seen_by_all, term: newest, aside: known_aside, tasks }
 }

@@ -20,6 +20,8 @@ pub enum Command {
     Os(Os),
     /// Elect a leader among replicas through etcd; keep the state there
     Etcd(Etcd),
+    /// Elect a leader among replicas on the managers of a Docker Swarm; keep the state in the Swarm
+    Swarm(Swarm),
     /// All in one process: a manager that always leads, the file store and the process plugin
     Dev(Dev),
     /// Print version information
@@ -77,6 +79,32 @@ pub struct Etcd {
     pub common: Common,
 }
 
+/// `om-manager swarm`.
+#[derive(clap::Args, Debug)]
+pub struct Swarm {
+    /// The engine of this host, a manager of the Swarm: unix:///PATH or tcp://HOST:PORT [default: unix:///var/run/docker.sock]
+    #[arg(long, value_name = "URL", env = "DOCKER_HOST")]
+    pub docker_host: Option<String>,
+    /// Speak TLS to a tcp:// engine, with certificates both ways; anything but empty means yes
+    #[arg(long, value_name = "1", env = "DOCKER_TLS_VERIFY", num_args = 0..=1, default_missing_value = "1")]
+    pub docker_tls_verify: Option<String>,
+    /// Directory with ca.pem, cert.pem and key.pem [default: ~/.docker]
+    #[arg(long, value_name = "DIR", env = "DOCKER_CERT_PATH")]
+    pub docker_cert_path: Option<PathBuf>,
+    /// How often the Swarm is looked at even if nothing tells of a change [default: 1s]
+    #[arg(long, value_name = "TIME", env = "OM_POLL")]
+    pub poll: Option<String>,
+    /// The group of replicas that elect among themselves and share one state [default: default]
+    #[arg(long, value_name = "NAME", env = "OM_CLUSTER")]
+    pub cluster: Option<String>,
+    /// The time of a replica's lease; also how long a leader goes on while the Swarm has no leader [default: 10s]
+    #[arg(long, value_name = "TIME", env = "OM_LEASE_TTL")]
+    pub lease_ttl: Option<String>,
+    /// Everything else.
+    #[command(flatten)]
+    pub common: Common,
+}
+
 /// `om-manager dev`.
 #[derive(clap::Args, Debug)]
 pub struct Dev {
@@ -100,7 +128,7 @@ pub struct Common {
     /// Where the plugins' sockets are, and this replica's [default: see the documentation]
     #[arg(long, value_name = "DIR", env = "OM_PLUGINS_DIR")]
     pub plugins_dir: Option<PathBuf>,
-    /// Where the state is kept, but in mode etcd; shared by all replicas [default: see the documentation]
+    /// Where the state is kept, but in modes etcd and swarm; shared by all replicas [default: see the documentation]
     #[arg(long, value_name = "DIR", env = "OM_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
     /// The URL that followers name when this replica leads [default: its TCP address, else its socket]
@@ -121,8 +149,8 @@ pub struct Common {
     /// Serve other hosts, and talk to them, in the clear: whoever reaches the port may do everything
     #[arg(long, env = "OM_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
     pub insecure: bool,
-    /// How long a plugin may act without hearing that its leader still leads; in mode etcd the shortest such time, and how
-    /// long a silent leader is waited for [default: 2s; etcd: 225ms]
+    /// How long a plugin may act without hearing that its leader still leads; in modes etcd and swarm the shortest such
+    /// time, and how long a silent leader is waited for [default: 2s; etcd, swarm: 225ms]
     #[arg(long, value_name = "TIME", env = "OM_AUTHORITY")]
     pub authority: Option<String>,
     /// Rights of the socket, octal [default: 600]

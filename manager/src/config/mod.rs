@@ -7,11 +7,13 @@ mod etcd;
 mod file;
 mod network;
 mod resolve;
+mod swarm;
 
 pub use args::{Args, Command};
 pub use etcd::EtcdMode;
 pub use network::{Listen, Network};
 pub use resolve::{Config, Mode, resolve};
+pub use swarm::SwarmMode;
 
 use std::time::Duration;
 

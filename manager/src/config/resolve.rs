@@ -15,6 +15,7 @@ use super::args::{Common, Dev, Os};
 use super::etcd::{self, EtcdMode};
 use super::file::File;
 use super::network::{self, Listen, Network};
+use super::swarm::{self, SwarmMode};
 use super::{Command, duration};
 
 const DEFAULT_AUTHORITY: Duration = Duration::from_secs(2);
@@ -34,6 +35,8 @@ pub enum Mode {
     },
     /// By an election through etcd.
     Etcd(EtcdMode),
+    /// By an election through a Docker Swarm.
+    Swarm(SwarmMode),
     /// Not at all: this replica always leads.
     Dev {
         /// Where members have their directories.
@@ -48,6 +51,7 @@ impl Mode {
         match self {
             Self::Os { .. } => "os",
             Self::Etcd(_) => "etcd",
+            Self::Swarm(_) => "swarm",
             Self::Dev { .. } => "dev",
         }
     }
@@ -100,6 +104,10 @@ impl Sources<'_> {
         let source = given.then(|| self.matches.value_source(id)).flatten();
         match (source, self.file) {
             (Some(ValueSource::CommandLine), _) => format!("flag --{}", id.replace('_', "-")),
+            // What the `docker` command reads has its own names.
+            (Some(ValueSource::EnvVariable), _) if id.starts_with("docker_") => {
+                format!("environment {}", id.to_uppercase())
+            }
             (Some(ValueSource::EnvVariable), _) => format!("environment OM_{}", id.to_uppercase()),
             (_, Some(file)) if in_file => format!("file {}", file.display()),
             _ => "default".to_owned(),
@@ -170,13 +178,16 @@ pub fn resolve(command: Command, matches: &ArgMatches) -> Result<Config, String>
             let mode = etcd::resolve(args, &file, &mut sources)?;
             let lease_ttl = mode.lease_ttl;
             let config = rest(common, file, sources, ELECTED_AUTHORITY, |_, _| Ok(Mode::Etcd(mode)))?;
-            if config.timing.ttl() * 2 > lease_ttl {
-                let given = config.timing.ttl();
-                return Err(format!(
-                    "--authority: {given:?} is more than half of the lease's time, {lease_ttl:?}"
-                ));
-            }
-            Ok(config)
+            fits_lease(config, lease_ttl)
+        }
+        Command::Swarm(args) => {
+            let common = args.common.clone();
+            let file = read(&common)?;
+            let mut sources = sources(matches, &common);
+            let mode = swarm::resolve(args, &file, &mut sources)?;
+            let lease_ttl = mode.lease_ttl;
+            let config = rest(common, file, sources, ELECTED_AUTHORITY, |_, _| Ok(Mode::Swarm(mode)))?;
+            fits_lease(config, lease_ttl)
         }
         Command::Dev(Dev { process_dir, common }) => {
             let file = read(&common)?;
@@ -190,6 +201,15 @@ pub fn resolve(command: Command, matches: &ArgMatches) -> Result<Config, String>
         }
         Command::Version | Command::Completions { .. } => Err("this command has no configuration".into()),
     }
+}
+
+/// Where replicas elect, the authority must fit into the lease.
+fn fits_lease(config: Config, lease_ttl: Duration) -> Result<Config, String> {
+    let given = config.timing.ttl();
+    if given * 2 > lease_ttl {
+        return Err(format!("--authority: {given:?} is more than half of the lease's time, {lease_ttl:?}"));
+    }
+    Ok(config)
 }
 
 fn sources<'a>(matches: &'a ArgMatches, common: &Common) -> Sources<'a> {

@@ -143,6 +143,37 @@ fn an_address_that_nobody_can_be_sent_to_is_not_named() {
 }
 
 #[test]
+fn a_swarm_is_found_by_flags_and_file_and_what_cannot_work_is_refused() {
+    let swarm = |words: &[&str]| {
+        config(&[&["swarm", "--plugins-dir", "/tmp/p", "--state-dir", "/tmp/s"], words].concat())
+    };
+    let read = swarm(&["--docker-host", "unix:///tmp/s", "--print-config"]).expect("fine");
+    let Mode::Swarm(mode) = &read.mode else { panic!("{:?}", read.mode) };
+    assert_eq!((mode.engine.host.as_str(), mode.cluster.as_str()), ("unix:///tmp/s", "default"));
+    assert_eq!((mode.poll, mode.lease_ttl), (Duration::from_secs(1), Duration::from_secs(10)));
+    assert_eq!(read.timing.ttl(), Duration::from_millis(225));
+    let shown = read.print.expect("asked for");
+    assert!(shown.contains("docker-host = \"unix:///tmp/s\"  # flag --docker-host\n"), "{shown}");
+    let file = file("docker-host = \"tcp://127.0.0.1:2375\"\nlease-ttl = \"20s\"\n");
+    let read = swarm(&["--docker-host", "", "--config", file.path().to_str().expect("text")]).expect("fine");
+    let Mode::Swarm(mode) = &read.mode else { panic!("{:?}", read.mode) };
+    assert_eq!(
+        (mode.engine.host.as_str(), mode.lease_ttl),
+        ("tcp://127.0.0.1:2375", Duration::from_secs(20))
+    );
+    for (words, blamed) in [
+        (&["--docker-host", "ssh://x"][..], "--docker-host"),
+        (&["--poll", "10s"][..], "--poll"),
+        (&["--lease-ttl", "1s"][..], "--lease-ttl"),
+        (&["--cluster", "A B"][..], "--cluster"),
+        (&["--authority", "6s"][..], "--authority"),
+    ] {
+        let why = swarm(words).expect_err(blamed);
+        assert!(why.contains(blamed), "{words:?}: {why}");
+    }
+}
+
+#[test]
 fn a_duration_is_read_with_its_unit_or_not_at_all() {
     assert_eq!(duration("100ms"), Ok(Duration::from_millis(100)));
     assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));

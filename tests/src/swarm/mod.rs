@@ -4,6 +4,7 @@
 //! busybox.
 
 mod engine;
+mod keys;
 mod leftovers;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 pub use engine::{Engine, IMAGE, IMAGE_2, left_of};
+
+use om_api::clock::since_boot;
 
 use crate::{Net, wait_for, wait_until};
 
@@ -122,6 +125,23 @@ impl Swarm {
         wait_for(&format!("another than {old} to lead the Swarm"), ELECTION, || {
             self.leader().filter(|number| *number != old)
         })
+    }
+
+    /// How long the log of each daemon is, to look only at what comes after.
+    #[must_use]
+    pub fn logs(&self) -> Vec<usize> {
+        self.engines.values().map(|engine| engine.daemon().log().len()).collect()
+    }
+
+    /// Waits until a node has won the Swarm's own election after its log was so long; when that was seen.
+    #[track_caller]
+    pub fn wait_elected(&self, logs: &[usize]) -> Duration {
+        wait_until("a node to be elected by the Swarm", ELECTION, || {
+            let won =
+                |(engine, from): (&Engine, &usize)| engine.daemon().find(*from, &["became leader at term"]);
+            self.engines.values().zip(logs).any(|pair| won(pair).is_some())
+        });
+        since_boot()
     }
 
     /// Waits until every node is a manager that the leader reaches.

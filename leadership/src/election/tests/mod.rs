@@ -1,5 +1,6 @@
 //! Whole elections, in a world where everything goes wrong.
 
+mod places;
 mod real;
 mod world;
 

@@ -109,6 +109,7 @@ impl Replica {
             host: "here".to_owned(),
             endpoint: String::new(),
             socket: String::new(),
+            place: String::new(),
         };
         let clock = TestClock::new().clock();
         let detector = Arc::new(ElectionDetector::start(ElectionOptions {
@@ -120,6 +121,7 @@ impl Replica {
             most: FLOOR * 10,
             network: Arc::new(Plug { board: board.clone(), me: instance.clone() }),
             clock: clock.clone(),
+            places: None,
         }));
         let (taker, mut lines) = mpsc::channel(16);
         board.0.lock().unwrap().insert(instance, taker);

@@ -8,6 +8,7 @@
 mod etcd;
 mod faults;
 mod parts;
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use om_kv::layout::{BeatRecord, ElectorateRecord, LeaderRecord, ReplicaRecord};
 use self::parts::{Dice, Replica};
 use super::super::io::{Guard, Input, Outcome, Output, Warrant};
 use super::super::line::{Answer, Request};
+use super::super::places::Places;
 use super::super::records::{At, Election};
 use super::super::seat::{Seat, Settings};
 use crate::elector::{Elector, Input as Campaign, Output as Order};
@@ -54,6 +56,7 @@ enum Event {
     Write { by: String, sent: Duration, what: Output, answered: bool },
     Into(String, Box<Input>),
     Fault,
+    Wander,
     Revive(String),
 }
 
@@ -81,6 +84,8 @@ pub(super) struct World {
     begins: BTreeMap<u64, (Duration, Duration)>,
     ended: BTreeMap<u64, Duration>,
     faults: Faults,
+    /// The name of the replica at whose place the leader had best be.
+    preferred: Option<String>,
     starts: u64,
     seed: u64,
 }
@@ -103,6 +108,7 @@ impl World {
             begins: BTreeMap::new(),
             ended: BTreeMap::new(),
             faults: Faults::none(),
+            preferred: None,
             starts: 0,
             seed,
         };
@@ -155,6 +161,9 @@ impl World {
             }
         }
         self.keep_alive(&instance);
+        if self.preferred.is_some() {
+            self.tell_place(&instance, false);
+        }
         self.at(MS, Event::Observe(instance));
     }
 
@@ -247,6 +256,7 @@ impl World {
             Event::Into(instance, input) => self.put(&instance, *input),
             Event::Revive(name) => self.start(&name),
             Event::Fault => self.fault(),
+            Event::Wander => self.wander(),
         }
     }
 

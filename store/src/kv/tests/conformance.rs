@@ -1,9 +1,11 @@
-//! The conformance suite, on a real etcd.
+//! The conformance suite, on a real etcd, and on what an engine of a test keeps of its Swarm.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use om_etcd::testing::Cluster;
 use om_kv::layout::Layout;
+use om_swarm::testing::FakeEngine;
+use om_swarm::{SwarmKeyspace, SwarmOptions};
 
 use crate::Store;
 use crate::kv::KvStore;
@@ -51,4 +53,17 @@ mod three_members {
     }
 
     crate::conformance_tests!(site, if Cluster::available());
+}
+
+mod swarm {
+    use super::*;
+
+    impl Site for FakeEngine {
+        fn handle(&self) -> Box<dyn Store> {
+            let keyspace = SwarmKeyspace::new(self.engine(), "test", SwarmOptions::default());
+            Box::new(KvStore::new(Arc::new(keyspace), &Layout::of("test")))
+        }
+    }
+
+    crate::conformance_tests!(FakeEngine::start);
 }

@@ -16,6 +16,7 @@ impl World {
                 host: String::new(),
                 endpoint: String::new(),
                 socket: String::new(),
+                place: replica.name.clone(),
             };
             self.etcd.replicas.insert(instance.to_owned(), record);
             self.changed();

@@ -18,8 +18,12 @@ impl World {
 
     pub(in crate::election::tests) fn freeze_leader(&mut self) -> (u64, Duration) {
         let (term, instance) = self.leader().expect("a leader");
-        self.replicas.get_mut(&instance).expect("it lives").resumes = self.now + Duration::from_secs(3600);
+        self.freeze(&instance);
         (term, self.now)
+    }
+
+    pub(in crate::election::tests) fn freeze(&mut self, instance: &str) {
+        self.replicas.get_mut(instance).expect("it lives").resumes = self.now + Duration::from_secs(3600);
     }
 
     pub(in crate::election::tests) fn cut_off_from_etcd_but_one_follower(&mut self) -> (u64, Duration) {
