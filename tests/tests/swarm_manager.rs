@@ -130,8 +130,8 @@ fn replicas_on_the_managers_of_a_swarm_lead_beside_its_leader_and_survive_what_h
         "{{.Swarm.Cluster.Spec.Orchestration.TaskHistoryRetentionLimit}}",
     ]);
     assert_eq!(limit, "7");
-    // sleeps: nothing is to happen; whoever flapped would do so within seconds.
     let (_, term) = settle(&group);
+    // sleeps: nothing is to happen; whoever flapped would do so within seconds
     std::thread::sleep(Duration::from_secs(3));
     assert_eq!(settle(&group).1, term);
 }
