@@ -12,7 +12,9 @@ mod election;
 mod failover;
 mod figures;
 mod idle;
+mod keeper;
 mod report;
+mod scale;
 
 use std::process::ExitCode;
 
@@ -34,6 +36,8 @@ enum Command {
     Failover(failover::Args),
     /// Takeovers while nothing fails
     Idle(idle::Args),
+    /// Whether a write and a takeover get dearer as the state grows
+    Scale(scale::Args),
     /// Stand for election by etcd's own means, and say when it is won
     #[command(hide = true)]
     Contend(election::Args),
@@ -58,6 +62,7 @@ fn run(command: Command) -> Result<()> {
     match command {
         Command::Failover(args) => failover::run(&args),
         Command::Idle(args) => idle::run(&args),
+        Command::Scale(args) => scale::run(&args),
         Command::Contend(_) => Ok(()),
     }
 }

@@ -7,9 +7,15 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::figures::{Figures, millis};
+use crate::keeper::Keeper;
 
-const BEGIN: &str = "<!-- bench failover: begin; written by `cargo xtask bench failover` -->";
-const END: &str = "<!-- bench failover: end -->";
+/// Between these the table of one mode stands.
+fn markers(keeper: Keeper) -> (String, String) {
+    let begin = format!(
+        "<!-- bench failover {keeper}: begin; written by `cargo xtask bench failover --mode {keeper}` -->"
+    );
+    (begin, format!("<!-- bench failover {keeper}: end -->"))
+}
 
 /// A row's name in the table, and what was measured.
 pub(crate) type Row = (String, Figures);
@@ -35,17 +41,18 @@ pub(crate) fn table(rows: &[Row], rounds: usize) -> String {
 }
 
 /// Puts the table between its markers, at the end of the file if they are not there yet.
-pub(crate) fn write(file: &Path, table: &str) -> Result<()> {
+pub(crate) fn write(file: &Path, keeper: Keeper, table: &str) -> Result<()> {
     let old = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    fs::write(file, placed(&old, table)).with_context(|| format!("cannot write {}", file.display()))
+    fs::write(file, placed(&old, keeper, table)).with_context(|| format!("cannot write {}", file.display()))
 }
 
-fn placed(old: &str, table: &str) -> String {
-    let section = format!("{BEGIN}\n\n{}\n{END}", table.trim_end().to_owned() + "\n");
-    let found = old.find(BEGIN).zip(old.find(END)).filter(|(begin, end)| begin < end);
+fn placed(old: &str, keeper: Keeper, table: &str) -> String {
+    let (first, last) = markers(keeper);
+    let section = format!("{first}\n\n{}\n{last}", table.trim_end().to_owned() + "\n");
+    let found = old.find(&first).zip(old.find(&last)).filter(|(begin, end)| begin < end);
     match found {
-        Some((begin, end)) => format!("{}{section}{}", &old[..begin], &old[end + END.len()..]),
-        None => format!("{}\n\n## Failover\n\n{section}\n", old.trim_end()),
+        Some((begin, end)) => format!("{}{section}{}", &old[..begin], &old[end + last.len()..]),
+        None => format!("{}\n\n## Failover, mode `{keeper}`\n\n{section}\n", old.trim_end()),
     }
 }
 
@@ -83,12 +90,14 @@ mod tests {
 
     #[test]
     fn a_new_table_takes_the_place_of_the_old_one_and_what_else_stands_there_stays() {
-        let first = placed("# Benchmarks\n\nWords.\n", "| one |\n");
-        assert!(first.starts_with("# Benchmarks\n\nWords.\n\n## Failover\n"), "{first}");
-        let second = placed(&(first.clone() + "\nMore words.\n"), "| two |\n");
+        let first = placed("# Benchmarks\n\nWords.\n", Keeper::Etcd, "| one |\n");
+        assert!(first.starts_with("# Benchmarks\n\nWords.\n\n## Failover, mode `etcd`\n"), "{first}");
+        let both = placed(&(first.clone() + "\nMore words.\n"), Keeper::Swarm, "| three |\n");
+        let second = placed(&both, Keeper::Etcd, "| two |\n");
         assert!(second.contains("| two |") && !second.contains("| one |"), "{second}");
-        assert!(second.starts_with("# Benchmarks\n\nWords.\n") && second.ends_with("\nMore words.\n"));
-        assert_eq!(placed(&second, "| two |\n"), second);
+        assert!(second.starts_with("# Benchmarks\n\nWords.\n") && second.contains("\nMore words.\n"));
+        assert!(second.contains("| three |"), "the other mode's stays: {second}");
+        assert_eq!(placed(&second, Keeper::Etcd, "| two |\n"), second);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use anyhow::{Result, ensure};
 use om_system_tests::{Bed, Group, NAMES, Pace, record};
 
 use crate::figures::{Figures, millis};
+use crate::keeper::Keeper;
 use crate::report::{self, Row};
 use cases::{CASES, Case};
 
@@ -25,6 +26,9 @@ pub(crate) struct Args {
     /// How often each is measured
     #[arg(long, default_value_t = 20)]
     rounds: usize,
+    /// Only where this keeps the state [default: each, one after the other]
+    #[arg(long)]
+    mode: Option<Keeper>,
     /// Only what has this in its name; repeatable. `--list` has the names
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -55,7 +59,8 @@ enum Place {
     Swarm,
 }
 
-const PLACES: [Place; 4] = [Place::OneHost, Place::Hosts, Place::HostsSlowEtcd, Place::Swarm];
+const PLACES: [(Keeper, &[Place]); 2] =
+    [(Keeper::Etcd, &[Place::OneHost, Place::Hosts, Place::HostsSlowEtcd]), (Keeper::Swarm, &[Place::Swarm])];
 
 struct World<'a> {
     bed: &'a Bed,
@@ -108,12 +113,25 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         cases.iter().for_each(|case| println!("{:24} {}", case.name, case.what));
         return Ok(());
     }
-    let mut results = Results::default();
-    for place in PLACES {
-        let cases: Vec<_> = cases.iter().copied().filter(|case| case.place == place).collect();
-        if !cases.is_empty() {
-            measure(place, &cases, args, &mut results);
+    let mut whole = true;
+    for (keeper, places) in PLACES.iter().filter(|(keeper, _)| args.mode.is_none_or(|mode| mode == *keeper)) {
+        let mut results = Results::default();
+        for place in *places {
+            let cases: Vec<_> = cases.iter().copied().filter(|case| case.place == *place).collect();
+            if !cases.is_empty() {
+                measure(*place, &cases, args, &mut results);
+            }
         }
+        whole &= told(*keeper, &results, args)?;
+    }
+    ensure!(whole, "some rounds could not be measured");
+    Ok(())
+}
+
+/// Prints the table of one mode, and writes it where it belongs. Whether all rounds could be measured.
+fn told(keeper: Keeper, results: &Results, args: &Args) -> Result<bool> {
+    if results.0.is_empty() {
+        return Ok(true);
     }
     let table = report::table(&results.0, args.rounds);
     println!("\n{table}");
@@ -121,13 +139,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         figures.broken.iter().for_each(|why| println!("broken: {what}: {why}"));
     }
     if args.only.is_empty() && !args.no_write {
-        report::write(&args.into, &table)?;
+        report::write(&args.into, keeper, &table)?;
     }
-    ensure!(
-        results.0.iter().all(|(_, figures)| figures.broken.is_empty()),
-        "some rounds could not be measured"
-    );
-    Ok(())
+    Ok(results.0.iter().all(|(_, figures)| figures.broken.is_empty()))
 }
 
 /// All rounds of the cases of one place, interleaved: what the other places need does not run beside them.
