@@ -1,7 +1,7 @@
 //! Kind `container` in a real Swarm: what the engine itself says must agree at each step.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers fail by panicking, as the tests do")]
 
-use om_system_tests::{Bed, Engine, IMAGE, IMAGE_2, SOON, Swarm, container, part, wait_until};
+use om_system_tests::{Bed, Engine, IMAGE, IMAGE_2, SOON, Swarm, container, part, wait_for, wait_until};
 use serde_json::{Value, json};
 
 const PARTS: &str = "dockerd, docker, busybox and network namespaces (root)";
@@ -189,10 +189,14 @@ fn an_update_that_does_not_work_stops_and_the_next_commit_repairs_it() {
     bed.commit("a", &broken, &[]).done();
     let seen = wait_phase(&bed, "a", "web", "degraded");
     assert!(seen["message"].as_str().unwrap().contains("no-such-program"), "{seen}");
-    wait_until("the update to stop", SOON, || {
-        describe(&bed, "a", "web")["message"].as_str().unwrap().starts_with("the update stopped; 2 of 3")
+    // How many tasks the Swarm has tried by then is its own affair.
+    let told = wait_for("the update to stop", SOON, || {
+        let seen = describe(&bed, "a", "web");
+        let message = seen["message"].as_str().unwrap().to_owned();
+        message.strip_prefix("the update stopped; ").map(str::to_owned)
     });
-    assert_eq!(tasks(engine, "web").iter().filter(|task| three.contains(task)).count(), 2);
+    let kept = tasks(engine, "web").iter().filter(|task| three.contains(task)).count();
+    assert!(kept > 0 && told.starts_with(&format!("{kept} of 3")), "{kept}: {told}");
     bed.commit("a", &container("web", 3), &["--wait"]).done();
     assert_eq!(tasks(engine, "web").len(), 3);
 }
@@ -213,6 +217,7 @@ fn an_engine_that_is_frozen_or_killed_is_told_and_nothing_hangs() {
     let after = tasks(engine, "web");
     assert!(after.len() == 2 && before.iter().all(|task| !after.contains(task)), "{before:?} {after:?}");
     wait_phase(&bed, "a", "web", "ready");
+    let declared = inspect(engine, "web")["Spec"].clone();
 
     engine.freeze();
     let frozen = wait_phase(&bed, "a", "web", "degraded");
@@ -221,7 +226,9 @@ fn an_engine_that_is_frozen_or_killed_is_told_and_nothing_hangs() {
     bed.commit("a", &container("other", 1), &["--pretend"]).done();
     engine.thaw();
     wait_phase(&bed, "a", "web", "ready");
-    assert_eq!(tasks(engine, "web"), after);
+    // The Swarm may have taken its own node for dead meanwhile, and begun tasks anew: nobody told it to.
+    assert_eq!(inspect(engine, "web")["Spec"], declared);
+    assert_eq!(tasks(engine, "web").len(), 2);
 
     engine.kill();
     let killed = wait_phase(&bed, "a", "web", "degraded");
