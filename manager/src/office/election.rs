@@ -90,6 +90,10 @@ impl Office for ElectionOffice {
 
     async fn confirm(&self, term: u64) -> Result<Duration, OfficeError> {
         self.newest.get(term).ok_or_else(|| not_held(term))?;
+        // The election may have seen less of the keyspace than the store has.
+        if let Some(why) = self.store.went_back() {
+            return Err(OfficeError::Fenced(why));
+        }
         self.election.confirm(term).await
     }
 }

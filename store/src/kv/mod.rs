@@ -108,6 +108,13 @@ impl KvStore {
         Self { engine: Arc::new(engine), grounds: Mutex::default() }
     }
 
+    /// Why nothing that is read there counts any more, if it was found to have gone back behind what was read before.
+    #[must_use]
+    pub fn went_back(&self) -> Option<String> {
+        let known = self.shared().known();
+        known.failed.as_ref().filter(|error| matches!(error, Error::WentBack { .. })).map(ToString::to_string)
+    }
+
     /// What the next claim is to stand on, and only the next. Then its `seen` is not looked at, for this says what was
     /// seen. Without grounds a claim reads the leader key itself.
     pub fn stand_on(&self, grounds: Option<Grounds>) {

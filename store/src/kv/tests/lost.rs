@@ -36,6 +36,7 @@ async fn nobody_who_knows_better_leads(
         went_back("claim", handle.claim(&candidate(name), crate::Term(0)).await);
     }
     went_back("confirm", holder.confirm(token).await);
+    assert!(follower.went_back().is_some_and(|why| why.contains("went back")), "who follows it tells");
     assert!(holder.append(token, put("k", "after")).await.is_err());
     assert!(holder.compact(token, 0).await.is_err());
     assert_eq!(everything(cluster).await, before, "something was written");
