@@ -83,7 +83,11 @@ impl Shared {
         let before = self.before();
         let txn = Txn { then: self.reads(&before), ..Txn::default() };
         let answer = self.kv.txn(&txn, self.tuning.patience).await.map_err(|error| told(&error))?;
-        let look = self.judge(&answer, &before)?;
+        let look = self.judge(&answer, &before).inspect_err(|error| {
+            if matches!(error, Error::WentBack { .. }) {
+                self.fail(error.clone());
+            }
+        })?;
         self.note(&look);
         Ok(look)
     }
