@@ -6,12 +6,24 @@ use std::time::Duration;
 
 use om_etcd::testing::{Cluster, Gate};
 use om_etcd::{Etcd, EtcdOptions};
-use om_kv::{Error, Event, Keyspace, Op, Txn, Watching};
+use om_kv::{Error, Event, Guard, Keyspace, Op, Range, Txn, Watching};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Writes a key once, and tells the revision: an attempt that a frozen member takes up when another has long
+/// been answered finds the key changed.
 async fn put(etcd: &Etcd, key: &str, value: &str) -> i64 {
-    etcd.txn(&Txn::new().then(Op::put(key, value)), PATIENCE).await.unwrap().header.revision
+    let found = etcd.range(&Range::key(key), PATIENCE).await.unwrap();
+    let before = found.one().map_or(0, |kv| kv.modified);
+    let once = Guard::modified(key, before);
+    let txn = Txn::new().when(once).then(Op::put(key, value)).otherwise(Op::get(key));
+    let answer = etcd.txn(&txn, PATIENCE).await.unwrap();
+    if answer.succeeded {
+        return answer.header.revision;
+    }
+    let there = &answer.found(0)[0];
+    assert_eq!(there.value, value.as_bytes(), "another attempt of this write was done");
+    there.modified
 }
 
 /// The values of the next so many events.
