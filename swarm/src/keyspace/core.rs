@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::SwarmOptions;
 use super::judge::{self, Fate, judge};
 use super::known::{Base, Fit, Known};
+use super::membership::Membership;
 use super::names::{Names, hash};
 use super::shelves::Shelves;
 use super::sweep::Garbage;
@@ -27,6 +28,8 @@ const FETCHES: usize = 4;
 const LARGE: u32 = 10;
 /// The longest pause before an attempt is repeated.
 const PAUSE: Duration = Duration::from_millis(100);
+/// The same, where only a person can change that the engine refuses.
+const REST: Duration = Duration::from_millis(400);
 /// A page that the record names and that is not there this many reads in a row is lost.
 const LOOKS: u32 = 4;
 
@@ -38,6 +41,7 @@ pub(super) struct Core {
     pub(super) names: Names,
     pub(super) options: SwarmOptions,
     known: Mutex<Known>,
+    membership: Mutex<Membership>,
     /// Held by the one transaction of this handle that is being written.
     pub(super) line: tokio::sync::Mutex<()>,
     /// What watches see.
@@ -102,7 +106,15 @@ impl Effort {
         self.round += 1;
         let most = Duration::from_millis(2 << self.round.min(6)).min(PAUSE);
         let part = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
-        let pause = most / 4 + most * part / 340;
+        self.sleep(most / 4 + most * part / 340).await;
+    }
+
+    /// Waits longer.
+    async fn rest(&mut self) {
+        self.sleep(REST).await;
+    }
+
+    async fn sleep(&self, pause: Duration) {
         tokio::time::sleep(pause.min(self.deadline.saturating_duration_since(Instant::now()))).await;
     }
 }
@@ -114,6 +126,7 @@ impl Core {
             names: Names::of(cluster),
             options,
             known: Mutex::default(),
+            membership: Mutex::default(),
             line: tokio::sync::Mutex::default(),
             signs: watch::Sender::default(),
             look: Notify::new(),
@@ -126,12 +139,28 @@ impl Core {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn membership(&self) -> MutexGuard<'_, Membership> {
+        self.membership.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the Swarm is not in the making any more. `Err`: there is no time for that.
+    pub(super) async fn grown(&self, effort: &Effort) -> std::result::Result<(), Failed> {
+        let Some(until) = self.membership().young_until(Instant::now()) else { return Ok(()) };
+        if until >= effort.deadline {
+            let why = "the Swarm was made a moment ago, and `docker swarm init` may still be at it";
+            return Err(Failed::Again(Fate::NotDone, self.failure(effort, why, "")));
+        }
+        tokio::time::sleep_until(until).await;
+        Ok(())
+    }
+
     pub(super) fn failure(&self, effort: &Effort, why: impl ToString, hint: impl Into<String>) -> Failure {
         let place = format!("the Swarm of {}", self.engine);
         Failure { what: effort.what.clone(), place, why: why.to_string(), hint: hint.into() }
     }
 
     pub(super) fn failed(&self, effort: &Effort, trouble: &Trouble) -> Failed {
+        self.membership().refused(trouble);
         let fate = judge(trouble);
         let why = match NodeState::told_by(trouble) {
             Some(NodeState::Unreachable(why)) => why,
@@ -158,7 +187,11 @@ impl Core {
                     if effort.is_over() {
                         return Err(judge::error(fate, failure));
                     }
-                    effort.pause().await;
+                    if self.membership().is_barred() {
+                        effort.rest().await;
+                    } else {
+                        effort.pause().await;
+                    }
                 }
             }
         }
@@ -171,6 +204,7 @@ impl Core {
             let time = effort.time(self.options.attempt);
             let swarm =
                 self.engine.inspect_swarm(time).await.map_err(|trouble| self.failed(effort, &trouble))?;
+            self.membership().answered(Instant::now());
             let state = match self.state_of(&swarm, effort).await {
                 // The record has moved on meanwhile, and the page is not needed any more.
                 Err(Failed::Again(Fate::Missing, failure)) => {

@@ -21,6 +21,7 @@ mod follow;
 mod judge;
 mod known;
 mod lease;
+mod membership;
 mod names;
 mod poll;
 mod shelves;

@@ -209,6 +209,7 @@ impl Core {
             let why = format!("the label would have {} bytes, of at most {LABEL}", label.len());
             return Err(Failed::Over(Error::NoSpace(self.failure(effort, why, CEILING))));
         }
+        self.grown(effort).await?;
         let version = base.swarm.version();
         let spec = base.swarm.with_label(&self.names.label, label);
         let mut open = false;
