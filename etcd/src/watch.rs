@@ -40,7 +40,16 @@ impl Etcd {
         let prefix = prefix.to_owned();
         let mut pin = Pin::new(self.endpoints(), self.attempt_time().max(BEGIN));
         (0..self.pin().next().0).for_each(|index| pin.failed(index));
-        let watch = Watch { etcd: self.clone(), prefix, next: from, cluster: None, pin, sender };
+        let watch = Watch {
+            etcd: self.clone(),
+            prefix,
+            next: from,
+            cluster: None,
+            begun: false,
+            resumed: false,
+            pin,
+            sender,
+        };
         task.spawn(watch.run());
         Watching::new(batches, task)
     }
@@ -52,6 +61,9 @@ struct Watch {
     /// The first revision that was not given out yet.
     next: i64,
     cluster: Option<u64>,
+    /// Whether a stream was heard, and whether the one now is another.
+    begun: bool,
+    resumed: bool,
     pin: Pin,
     sender: mpsc::Sender<Result<Batch>>,
 }
@@ -202,10 +214,14 @@ impl Watch {
         let progress = events.is_empty() && !response.created() && response.watch_id() >= 0;
         let reached = if progress { header.revision } else { events.last().map_or(0, Event::revision) };
         self.next = self.next.max(reached + 1);
-        if events.is_empty() && response.created() {
+        if response.created() {
+            self.resumed = std::mem::replace(&mut self.begun, true);
+        }
+        if events.is_empty() && response.created() && !self.resumed {
             return None;
         }
-        let unheard = self.sender.send(Ok(Batch { header, events })).await.is_err();
+        let resumed = std::mem::take(&mut self.resumed);
+        let unheard = self.sender.send(Ok(Batch { header, events, resumed })).await.is_err();
         unheard.then_some(Ended::Unheard)
     }
 

@@ -94,6 +94,10 @@ impl Replica {
             Standing::Leading(_) => return Err(format!("{} is taking over", self.name)),
             Standing::Unknown { why } => return Err(why.clone()),
             Standing::Following { leader: None } => return Err(format!("{} names nobody", self.detector)),
+            // What is left of its last reign, or of its last life.
+            Standing::Following { leader: Some(named) } if *named == self.name => {
+                return Err(format!("{named} led, and nobody has taken over yet"));
+            }
             Standing::Following { leader: Some(named) } => named.clone(),
         };
         let head = self.head.borrow();

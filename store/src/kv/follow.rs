@@ -49,6 +49,10 @@ impl Shared {
     async fn take_all(&self, mut watch: Watching) -> Result<()> {
         while let Some(batch) = watch.next().await {
             let batch = batch.map_err(|error| super::errors::told(&error))?;
+            if batch.resumed {
+                // It may go on in another history, from a number that both have.
+                return Ok(());
+            }
             for event in &batch.events {
                 let Event::Put(kv) = event else { continue };
                 let Some(revision) = self.keys.revision(&kv.key) else { continue };

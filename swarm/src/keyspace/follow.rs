@@ -46,7 +46,7 @@ impl Follow {
             }
             if !told && sign.alive != alive {
                 let header = core.header();
-                self.send(Ok(Batch { header, events: Vec::new() })).await?;
+                self.send(Ok(Batch { header, events: Vec::new(), resumed: false })).await?;
             }
             alive = sign.alive;
             signs.changed().await.map_err(|_| Over)?;
@@ -104,7 +104,7 @@ impl Follow {
         if events.is_empty() {
             return Ok(false);
         }
-        self.send(Ok(Batch { header: state.header(), events })).await?;
+        self.send(Ok(Batch { header: state.header(), events, resumed: false })).await?;
         Ok(true)
     }
 

@@ -1,6 +1,7 @@
 //! An etcd that is not what it was: wiped, restored from an older backup, or robbed of its keys.
 
-use om_etcd::testing::{Cluster, eventually};
+use om_etcd::testing::{Cluster, Gate, eventually};
+use om_etcd::{Etcd, EtcdOptions};
 use om_kv::{Op, Range};
 
 use super::*;
@@ -91,6 +92,34 @@ async fn a_restored_etcd_that_others_wrote_on_is_noticed_too() {
     }
     went_back("load", holder.load().await);
     assert_eq!(&holder.view().get("k").unwrap().value[..], b"lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_cut_off_meanwhile_does_not_go_on_in_the_other_history() {
+    if !Cluster::available() {
+        return;
+    }
+    let mut cluster = Cluster::start(1, &[]);
+    let gate = Gate::before(&cluster.endpoints()[0]).await;
+    let behind = patient(Etcd::new(&EtcdOptions::new([gate.url()])).unwrap(), PATIENCE);
+    let holder = store(&cluster);
+    let token = claim(&holder, "holder").await.unwrap();
+    let backup = cluster.save("backup");
+    holder.append(&token, put("k", "lost")).await.unwrap();
+    eventually("it follows", async || (behind.view().revision() == 1).then_some(())).await;
+    gate.shut();
+    gate.sever();
+    cluster.restore(&backup);
+    // Its watch could go on with the second of these as if the first were the one it has.
+    let anew = store(&cluster);
+    let other = claim(&anew, "anew").await.unwrap();
+    for _ in 0..5 {
+        anew.append(&other, put("k", "other")).await.unwrap();
+    }
+    gate.open();
+    let why = eventually("it tells", async || behind.went_back()).await;
+    assert!(why.contains("written anew"), "{why}");
+    assert_eq!(&behind.view().get("k").unwrap().value[..], b"lost");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
