@@ -10,7 +10,7 @@ pub(crate) fn of_store(error: &om_store::Error) -> Error {
         E::Fenced { .. } | E::Outrun { .. } => Reason::Fenced,
         E::Conflict { .. } => Reason::RevisionConflict,
         E::Unclear(_) => Reason::Unclear,
-        E::TooLarge { .. } => Reason::StateTooLarge,
+        E::TooLarge { .. } | E::Full { .. } => Reason::StateTooLarge,
         E::Compacted { .. } => Reason::Compacted,
         _ => Reason::StoreUnavailable,
     };

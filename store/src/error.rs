@@ -73,13 +73,19 @@ pub enum Error {
         /// The newest that this program knows.
         known: u32,
     },
-    /// The change or the state is more than the backend can hold. Nothing was written.
+    /// The change is more than the backend takes. Nothing was written.
     #[error("too large: {size} bytes, the limit is {limit}")]
     TooLarge {
         /// What was to be written, in bytes.
         size: u64,
         /// The limit, in bytes.
         limit: u64,
+    },
+    /// With the change the state would be more than the backend holds, or takes at once. Nothing was written.
+    #[error("too large: {what}")]
+    Full {
+        /// What was tried where, why it is too much, and what to do.
+        what: String,
     },
     /// The entries after this revision are no longer kept.
     #[error(

@@ -98,8 +98,8 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Error::Fenced`] (not written), [`Error::Conflict`] (a precondition does not hold; not written),
-    /// [`Error::TooLarge`] (not written), [`Error::Unavailable`] (not written), [`Error::Unclear`] (written or not:
-    /// the next `load` tells).
+    /// [`Error::TooLarge`] and [`Error::Full`] (not written), [`Error::Unavailable`] (not written), [`Error::Unclear`]
+    /// (written or not: the next `load` tells).
     async fn append(&self, token: &Token, change: Change) -> Result<Revision>;
 
     /// Writes a snapshot and drops the entries that it covers, but for the newest `keep`, which stay for watchers.

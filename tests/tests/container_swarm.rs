@@ -1,7 +1,9 @@
 //! Kind `container` in a real Swarm: what the engine itself says must agree at each step.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers fail by panicking, as the tests do")]
 
-use om_system_tests::{Bed, Engine, IMAGE, IMAGE_2, SOON, Swarm, container, part, wait_for, wait_until};
+use om_system_tests::{
+    Bed, Engine, Group, IMAGE, IMAGE_2, NAMES, SOON, Swarm, container, part, wait_for, wait_until,
+};
 use serde_json::{Value, json};
 
 const PARTS: &str = "dockerd, docker, busybox and network namespaces (root)";
@@ -57,52 +59,58 @@ fn a_service_is_made_scaled_updated_freed_adopted_after_a_failover_and_destroyed
     if !part(PARTS, Swarm::possible()) {
         return;
     }
-    let (bed, swarm) = (Bed::new(), Swarm::new(3));
-    let other = bed.another_host();
-    for (number, (bed, name)) in [(&bed, "a"), (&other, "b")].into_iter().enumerate() {
-        bed.docker_plugin(&swarm.engine(number).url());
-        bed.manager(name, &[]);
+    let base = Bed::new();
+    let group = Group::beside_swarm(&base, &[]);
+    let swarm = group.swarm();
+    for number in 0..NAMES.len() {
+        group.bed(number).docker_plugin(&swarm.engine(number).url());
     }
-    bed.name_leader("a");
-    let first = bed.wait_leading("a");
-    let ask = swarm.engine(2);
+    let (leader, first) = group.settle();
+    let (bed, name) = (group.bed(leader), NAMES[leader]);
+    // The engine of another node is asked.
+    let ask = swarm.engine((leader + 1) % NAMES.len());
 
-    let pretended = bed.commit("a", &container("web", 2), &["--pretend"]).json();
-    assert_eq!(pretended[0]["plan"], json!(["create the Swarm service web: 2 replicas of om-test:1"]));
+    let plan = || {
+        let pretended = bed.commit(name, &container("web", 2), &["--pretend"]);
+        (pretended.code == 0).then(|| pretended.json()[0]["plan"].clone())
+    };
+    let plan = wait_for("the plugin to be attended", SOON, plan);
+    assert_eq!(plan, json!(["create the Swarm service web: 2 replicas of om-test:1"]));
     assert_eq!(ask.docker(&["service", "ls", "--quiet"]), "", "only pretended");
-    bed.commit("a", &container("web", 2), &["--wait"]).done();
+    bed.commit(name, &container("web", 2), &["--wait"]).done();
     let two = tasks(ask, "web");
     assert_eq!(two.len(), 2, "{two:?}");
     assert_eq!(label(ask, "web", "openmanage.term"), first.to_string());
-    let members = describe(&bed, "a", "web")["members"].clone();
+    let members = describe(bed, name, "web")["members"].clone();
     assert_eq!((members[0]["name"].as_str(), members[0]["phase"].as_str()), (Some("web.1"), Some("running")));
     assert!(two[0].ends_with(members[0]["host"].as_str().unwrap()), "{two:?} {members}");
 
-    bed.commit("a", &container("web", 4), &["--wait"]).done();
+    bed.commit(name, &container("web", 4), &["--wait"]).done();
     let four = tasks(ask, "web");
     assert!(four.len() == 4 && two.iter().all(|task| four.contains(task)), "{two:?} {four:?}");
 
-    bed.commit("a", &container("web", 4).with("image", IMAGE_2), &["--wait"]).done();
+    bed.commit(name, &container("web", 4).with("image", IMAGE_2), &["--wait"]).done();
     let updated = tasks(ask, "web");
     assert!(updated.len() == 4 && updated.iter().all(|task| task.contains(IMAGE_2)), "{updated:?}");
 
-    bed.om("a", &["free", "web"]).done();
+    bed.om(name, &["free", "web"]).done();
     assert_eq!(tasks(ask, "web"), updated, "freed, they go on");
-    bed.commit("a", &container("web", 4).with("image", IMAGE_2), &["--wait"]).done();
+    bed.commit(name, &container("web", 4).with("image", IMAGE_2), &["--wait"]).done();
     assert_eq!(tasks(ask, "web"), updated, "adopted");
 
-    bed.program("a").kill();
-    bed.name_leader("b");
-    let second = other.wait_leading("b");
-    wait_phase(&other, "b", "web", "ready");
+    group.manager(leader).kill();
+    let (next, second) = group.wait_leader_after(first);
+    assert_ne!(next, leader);
+    let (other, name) = (group.bed(next), NAMES[next]);
+    wait_phase(other, name, "web", "ready");
     wait_until("the new term to be written", SOON, || {
         label(ask, "web", "openmanage.term") == second.to_string()
     });
     assert_eq!(tasks(ask, "web"), updated, "adopted by the other host's plugin");
-    other.commit("b", &container("web", 1).with("image", IMAGE_2), &["--wait"]).done();
+    other.commit(name, &container("web", 1).with("image", IMAGE_2), &["--wait"]).done();
     assert_eq!(tasks(ask, "web").len(), 1);
 
-    other.om("b", &["destroy", "web", "--yes"]).done();
+    other.om(name, &["destroy", "web", "--yes"]).done();
     assert_eq!(ask.docker(&["service", "ls", "--quiet"]), "");
     for engine in swarm.engines() {
         assert_eq!(engine.docker(&["ps", "--quiet"]), "", "{}", engine.name());

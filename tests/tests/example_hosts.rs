@@ -2,15 +2,12 @@
 //! `examples/etcd/certificates` makes them.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers fail by panicking, as the tests do")]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use om_system_tests::{Bed, Output, part};
+use om_system_tests::{Bed, Settings, environment, moved, part};
 use yaml_serde::Value;
-
-type Settings = BTreeMap<String, String>;
 
 fn example(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").join("examples/etcd").join(file)
@@ -32,43 +29,12 @@ fn certificates(bed: &Bed, hosts: &[&str]) -> PathBuf {
     dir
 }
 
-// What a manager with these settings, and no others, would run by.
-fn resolved(bed: &Bed, settings: &Settings) -> Output {
-    let mut command = Command::new(bed.binary("om-manager"));
-    command.env_clear().env("HOME", bed.path("home")).envs(settings).args(["etcd", "--print-config"]);
-    bed.run(command, "")
-}
-
-// Every setting is one that the program knows, and holds.
-#[track_caller]
-fn check_manager(bed: &Bed, settings: &Settings) {
-    let shown = resolved(bed, settings);
-    assert_eq!(shown.code, 0, "{shown:?}");
-    for variable in settings.keys() {
-        let source = format!("# environment {variable}\n");
-        assert!(shown.stdout.contains(&source), "{variable} is not used: {}", shown.stdout);
-    }
-}
-
 #[track_caller]
 fn check_plugin(bed: &Bed, settings: &Settings) {
     let help = bed.run(bed.command("om-plugin-process", &["--help"]), "").stdout;
     for variable in settings.keys() {
         assert!(help.contains(&format!("[env: {variable}=")), "{variable} is not known: {help}");
     }
-}
-
-// The lines `NAME=VALUE` of a file for systemd.
-fn environment(file: &str) -> Settings {
-    let text = fs::read_to_string(example(file)).expect(file);
-    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-    lines.map(|line| pair(line).unwrap_or_else(|| panic!("{file}: {line}"))).collect()
-}
-
-fn moved(settings: Settings, from: &str, to: &Path) -> Settings {
-    let to = to.to_str().expect("text");
-    settings.into_iter().map(|(name, value)| (name, value.replace(from, to))).collect()
 }
 
 #[test]
@@ -78,25 +44,20 @@ fn the_units_and_their_settings_are_what_systemd_and_the_programs_take() {
     }
     let bed = Bed::new();
     let certs = certificates(&bed, &["a=DNS:a.example,IP:10.0.0.1", "b=DNS:b.example", "c=DNS:c.example"]);
-    let manager = moved(environment("systemd/manager.env"), "/etc/openmanage/tls", &certs.join("a"));
-    check_manager(&bed, &manager);
+    let manager =
+        moved(environment(&example("systemd/manager.env")), "/etc/openmanage/tls", &certs.join("a"));
+    bed.check_settings("etcd", &manager);
     // Without certificates no other host is served.
     let clear = manager.into_iter().filter(|(name, _)| !name.starts_with("OM_TLS")).collect();
-    let refused = resolved(&bed, &clear);
+    let refused = bed.resolved("etcd", &clear);
     assert!(refused.code == 2 && refused.stderr.contains("--insecure"), "{refused:?}");
-    check_plugin(&bed, &environment("systemd/plugin.env"));
+    check_plugin(&bed, &environment(&example("systemd/plugin.env")));
 
     if !installed("systemd-analyze") {
         return;
     }
     for unit in ["om-manager.service", "om-plugin-process.service"] {
-        let text = fs::read_to_string(example("systemd").join(unit)).expect(unit);
-        let here = text.replace("/usr/local/bin", bed.binary("om").parent().unwrap().to_str().unwrap());
-        let file = bed.write(unit, here);
-        let mut command = Command::new("systemd-analyze");
-        command.arg("verify").arg(file);
-        let verified = bed.run(command, "");
-        assert!(verified.code == 0 && verified.stderr.is_empty(), "{verified:?}");
+        bed.check_unit(&example("systemd").join(unit));
     }
 }
 
@@ -109,7 +70,8 @@ fn etcd_starts_with_the_settings_for_a_host_and_takes_the_managers_certificate()
     let bed = Bed::new();
     let certs = certificates(&bed, &["a=IP:127.0.0.1"]);
     let port = om_system_tests::free_ports(2);
-    let mut settings = moved(environment("systemd/etcd.env"), "/etc/etcd/tls", &certs.join("a-etcd"));
+    let mut settings =
+        moved(environment(&example("systemd/etcd.env")), "/etc/etcd/tls", &certs.join("a-etcd"));
     // One host of the three, on the loopback.
     let (client, peer) = (format!("https://127.0.0.1:{port}"), format!("https://127.0.0.1:{}", port + 1));
     for (name, value) in &mut settings {
@@ -131,7 +93,8 @@ fn etcd_starts_with_the_settings_for_a_host_and_takes_the_managers_certificate()
         .envs(&settings);
     bed.start("etcd", command);
 
-    let mut manager = moved(environment("systemd/manager.env"), "/etc/openmanage/tls", &certs.join("a"));
+    let mut manager =
+        moved(environment(&example("systemd/manager.env")), "/etc/openmanage/tls", &certs.join("a"));
     let listen = format!("tcp://127.0.0.1:{}", om_system_tests::free_ports(1));
     for (name, value) in [("OM_ENDPOINTS", &client), ("OM_LISTEN", &listen), ("OM_ADVERTISE", &listen)] {
         manager.insert(name.to_owned(), value.clone());
@@ -195,7 +158,7 @@ fn the_compose_file_is_whole_and_the_programs_take_its_settings() {
         let host = name.split_once('-').map_or("me", |(_, host)| host);
         let own = moved(settings(service), "/certs", &certs.join(host));
         match name.split_once('-').map(|(what, _)| what) {
-            Some("host") => check_manager(&bed, &own),
+            Some("host") => bed.check_settings("etcd", &own),
             Some("plugin") => check_plugin(&bed, &own),
             Some("etcd") => {
                 assert!(

@@ -116,6 +116,7 @@ mod tests {
             (NodeState::Expired, Duty::GiveUp, "docker swarm ca --rotate"),
             (NodeState::NoQuorum, Duty::Stay, "docker node ls"),
             (NodeState::Unreachable("refused".to_owned()), Duty::GiveUp, "docker info"),
+            (NodeState::Untrusted("it wants TLS".to_owned()), Duty::GiveUp, "--docker-cert-path"),
         ] {
             let seen = Sight { state: state.clone(), managers: Vec::new(), ..sight(&[ACTIVE; 3]) };
             let stand = Stand::of(&seen, &others());

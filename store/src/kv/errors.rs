@@ -10,6 +10,7 @@ use crate::Error;
 pub(crate) fn told(error: &E) -> Error {
     let kind = match error {
         E::WentBack(failure) => return Error::WentBack { what: failure.to_string() },
+        E::TooLarge(_) => return Error::Full { what: error.to_string() },
         E::Refused(_) => io::ErrorKind::PermissionDenied,
         E::NoSpace(_) => io::ErrorKind::QuotaExceeded,
         E::Unavailable(_) | E::Unclear(_) => io::ErrorKind::TimedOut,

@@ -232,9 +232,8 @@ impl Writer {
                 self.spoil(batch.term, &error);
                 Outcome::Open(Error::Unclear(error.to_string()))
             }),
-            Err(om_kv::Error::TooLarge(_)) => {
-                Outcome::Not(Error::TooLarge { size: batch.txn.weight(), limit: PIECE as u64 })
-            }
+            // Whatever else of it was sent before was as large.
+            Err(error @ om_kv::Error::TooLarge(_)) => Outcome::Not(of_write(&error)),
             Err(error @ om_kv::Error::Unclear(_)) => Outcome::Open(of_write(&error)),
             // It was not done this time; but what was sent before may have been.
             Err(error) if again => Outcome::Open(Error::Unclear(error.to_string())),

@@ -1,5 +1,6 @@
 //! One connection to an engine.
 
+use std::error::Error as StdError;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls;
 
 use super::Trouble;
 use super::address::Way;
@@ -19,13 +21,16 @@ use super::address::Way;
 /// A connection; gone when dropped.
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    _driver: JoinSet<()>,
+    /// Why the connection ended, if that is not told to a request.
+    driver: JoinSet<Option<String>>,
 }
 
 /// Why there is no answer.
 pub(super) enum Unanswered {
     /// Nothing was sent.
     NotSent(String),
+    /// The engine does not take our certificate: it reads no request.
+    Refused(String),
     /// It was sent, at least in part.
     Sent(String),
 }
@@ -38,8 +43,13 @@ impl Connection {
             Way::Tcp(at) => Self::over(tcp(at).await.map_err(unreached)?).await,
             Way::Tls(at, name, config) => {
                 let stream = tcp(at).await.map_err(unreached)?;
-                let connector = TlsConnector::from(Arc::clone(config));
-                Self::over(connector.connect(name.clone(), stream).await.map_err(unreached)?).await
+                let connected = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await;
+                Self::over(
+                    connected.map_err(|error| {
+                        refused(&error).map_or_else(|| unreached(error), Trouble::Untrusted)
+                    })?,
+                )
+                .await
             }
         }
     }
@@ -49,11 +59,11 @@ impl Connection {
             handshake(TokioIo::new(stream)).await.map_err(|error| Trouble::Unreached(error.to_string()))?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the engine ended");
-            }
+            let error = connection.await.err()?;
+            tracing::debug!(%error, "a connection to the engine ended");
+            refused(&error)
         });
-        Ok(Self { sender, _driver: driver })
+        Ok(Self { sender, driver })
     }
 
     /// Whether it can take a request.
@@ -66,14 +76,53 @@ impl Connection {
         request: Request<Full<Bytes>>,
     ) -> Result<http::Response<Incoming>, Unanswered> {
         if let Err(error) = self.sender.ready().await {
-            return Err(Unanswered::NotSent(error.to_string()));
+            return Err(self.not_sent(error.to_string()).await);
         }
-        self.sender.try_send_request(request).await.map_err(|mut error| {
-            let sent = error.take_message().is_none();
-            let why = super::chain(error.error());
-            if sent { Unanswered::Sent(why) } else { Unanswered::NotSent(why) }
-        })
+        let mut error = match self.sender.try_send_request(request).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        if let Some(why) = refused(error.error()) {
+            return Err(Unanswered::Refused(why));
+        }
+        let why = super::chain(error.error());
+        if error.take_message().is_some() {
+            Err(self.not_sent(why).await)
+        } else {
+            Err(Unanswered::Sent(why))
+        }
     }
+
+    /// A server looks at our certificate after we are through: what it says may come before a request is under way, and
+    /// ends the connection.
+    async fn not_sent(&mut self, why: String) -> Unanswered {
+        match self.driver.join_next().await {
+            Some(Ok(Some(refused))) => Unanswered::Refused(refused),
+            _ => Unanswered::NotSent(why),
+        }
+    }
+}
+
+/// What is wrong between the two, if that is why.
+fn refused(error: &(dyn StdError + 'static)) -> Option<String> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        // An error of I/O is not the cause of itself: what it holds is.
+        let held = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let held = held.and_then(|held| held.downcast_ref());
+        match held.or_else(|| error.downcast_ref()) {
+            Some(rustls::Error::AlertReceived(alert)) => {
+                return Some(format!("it does not take our certificate, or none of our ciphers ({alert:?})"));
+            }
+            Some(rustls::Error::InvalidMessage(_)) => return Some("it does not speak TLS".to_owned()),
+            Some(rustls::Error::InvalidCertificate(why)) => {
+                return Some(format!("its certificate does not count here: {why}"));
+            }
+            Some(other) => return Some(other.to_string()),
+            None => cause = error.source(),
+        }
+    }
+    None
 }
 
 async fn tcp(at: &str) -> std::io::Result<TcpStream> {

@@ -51,6 +51,9 @@ pub(crate) enum Trouble {
     /// Nothing was sent.
     #[error("{0}")]
     Unreached(String),
+    /// The two do not trust each other, or do not both speak TLS. Nothing was done.
+    #[error("{0}")]
+    Untrusted(String),
     /// It was sent, and there is no answer.
     #[error("{0}")]
     Silent(String),
@@ -160,6 +163,7 @@ impl Engine {
                 // The engine had closed it.
                 Err(Unanswered::NotSent(_)) if !fresh => *sent = false,
                 Err(Unanswered::NotSent(why)) => return Err(Trouble::Unreached(why)),
+                Err(Unanswered::Refused(why)) => return Err(Trouble::Untrusted(why)),
                 Err(Unanswered::Sent(_)) if !fresh && method == Method::GET => {}
                 Err(Unanswered::Sent(why)) => return Err(Trouble::Silent(why)),
             }

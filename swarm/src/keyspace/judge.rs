@@ -28,7 +28,7 @@ pub(super) enum Fate {
 
 pub(super) fn judge(trouble: &Trouble) -> Fate {
     let Trouble::Said { status, message } = trouble else {
-        return if matches!(trouble, Trouble::Unreached(_)) { Fate::NotDone } else { Fate::Open };
+        return if matches!(trouble, Trouble::Silent(_)) { Fate::Open } else { Fate::NotDone };
     };
     let says = |part: &str| message.contains(part);
     match NodeState::told_by(trouble) {

@@ -207,7 +207,7 @@ impl Core {
         let label = next.to_record().to_label();
         if label.len() > LABEL {
             let why = format!("the label would have {} bytes, of at most {LABEL}", label.len());
-            return Err(Failed::Over(Error::NoSpace(self.failure(effort, why, CEILING))));
+            return Err(Failed::Over(Error::TooLarge(self.failure(effort, why, CEILING))));
         }
         self.grown(effort).await?;
         let version = base.swarm.version();

@@ -23,6 +23,8 @@ pub enum NodeState {
     Pending(String),
     /// The engine does not answer, or not as an engine; why.
     Unreachable(String),
+    /// The engine does not trust us, or we do not trust it; why.
+    Untrusted(String),
 }
 
 impl NodeState {
@@ -46,6 +48,9 @@ impl NodeState {
             }
             Self::Pending(_) => "see `docker info`",
             Self::Unreachable(_) => "is the engine running (`docker info`), and is --docker-host right?",
+            Self::Untrusted(_) => {
+                "--docker-tls-verify is for an engine with `--tlsverify`; in --docker-cert-path, ca.pem is what has signed the engine's certificate, and cert.pem, with key.pem, is one that the engine takes (`docker --tlsverify info` tells whether they are)"
+            }
         }
     }
 
@@ -53,11 +58,15 @@ impl NodeState {
     pub(crate) fn told_by(trouble: &Trouble) -> Option<Self> {
         // The engine has no codes for these: the words stand in moby's daemon/cluster/errors.go and swarmkit's
         // manager/state/raft.
-        let Trouble::Said { message, .. } = trouble else {
-            return Some(Self::Unreachable(trouble.to_string()));
+        let message = match trouble {
+            Trouble::Said { message, .. } => message,
+            Trouble::Untrusted(why) => return Some(Self::Untrusted(why.clone())),
+            Trouble::Unreached(why) | Trouble::Silent(why) => return Some(Self::Unreachable(why.clone())),
         };
         let says = |part: &str| message.contains(part);
-        if says("needs to be unlocked") {
+        if says("HTTP request to an HTTPS server") {
+            Some(Self::Untrusted("it wants TLS".to_owned()))
+        } else if says("needs to be unlocked") {
             Some(Self::Locked)
         } else if says("Worker nodes can't be used") {
             Some(Self::Worker)
@@ -88,6 +97,7 @@ impl fmt::Display for NodeState {
             Self::NoQuorum => f.write_str("a manager of a Swarm that has no leader"),
             Self::Pending(why) => write!(f, "not in its Swarm yet: {why}"),
             Self::Unreachable(why) => write!(f, "not to be reached: {why}"),
+            Self::Untrusted(why) => write!(f, "not to be spoken to: {why}"),
         }
     }
 }

@@ -116,8 +116,7 @@ impl Watcher {
             // What needs the Swarm's leader is not answered, all else is.
             return before.blind(NodeState::NoQuorum);
         }
-        let told = NodeState::told_by(&trouble);
-        let state = told.unwrap_or_else(|| NodeState::Unreachable(trouble.to_string()));
+        let state = blinding(&trouble);
         if matches!(state, NodeState::NotInSwarm) { self.out(before).await } else { before.blind(state) }
     }
 
@@ -125,7 +124,7 @@ impl Watcher {
     async fn look_anew(&self, before: Sight, nodes: &[sight::Node]) -> Sight {
         match self.info().await {
             Ok(info) => Sight::of(&info.node, nodes).unwrap_or_else(|| before.blind(NodeState::NotInSwarm)),
-            Err(trouble) => before.blind(NodeState::Unreachable(trouble.to_string())),
+            Err(trouble) => before.blind(blinding(&trouble)),
         }
     }
 
@@ -148,6 +147,11 @@ impl Watcher {
         let info = self.engine.get::<Info>("/info", self.options.attempt).await?;
         Ok(info.swarm.unwrap_or_default())
     }
+}
+
+/// What an engine is of which nothing is seen.
+fn blinding(trouble: &Trouble) -> NodeState {
+    NodeState::told_by(trouble).unwrap_or_else(|| NodeState::Unreachable(trouble.to_string()))
 }
 
 /// Waits for an event; whether there was one. For ever where none come.

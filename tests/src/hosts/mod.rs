@@ -185,6 +185,12 @@ impl Host {
         self.number
     }
 
+    /// The net that it is on.
+    #[must_use]
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
     /// Where the other hosts reach it.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {

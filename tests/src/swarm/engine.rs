@@ -16,7 +16,8 @@ pub const IMAGE_2: &str = "om-test:2";
 
 /// A `dockerd` with data, containers and a host name of its own. Beside it the node has a process that does nothing and
 /// outlives it, as the machine outlives a daemon: it holds the mounts, so that containers and shims are found again when
-/// the daemon was killed and is back. When it is dropped, also by a panic, nothing of it is left.
+/// the daemon was killed and is back. In the node all nodes are known by their names, and the engine has the usual socket,
+/// too. When it is dropped, also by a panic, nothing of it is left.
 pub struct Engine {
     name: String,
     host: Host,
@@ -63,7 +64,8 @@ impl Engine {
         leftovers::sweep();
         let dir = tempfile::Builder::new().prefix(&leftovers::prefix()).rand_bytes(4).tempdir();
         let dir = dir.expect("a directory");
-        let name = format!("node-{}", host.number());
+        let name = name(host);
+        fs::write(dir.path().join("hosts"), names(host)).expect("a file");
         let mut hold = host.command("unshare");
         hold.env_clear().env("PATH", super::PATH).args(["--mount", "--uts", "--", "sh", "-ec", HOLD, "sh"]);
         hold.arg(dir.path()).arg(&name);
@@ -117,7 +119,8 @@ impl Engine {
             let flag = if namespace == "mnt" { "mount" } else { namespace };
             command.arg(format!("--{flag}=/proc/{}/ns/{namespace}", self.holder.pid()));
         }
-        command.args(["--", "dockerd", "--host", &self.url(), "--iptables=false", "--ip6tables=false"]);
+        command.args(["--", "dockerd", "--host", &self.url(), "--host", USUAL]);
+        command.args(["--iptables=false", "--ip6tables=false"]);
         for (flag, name) in [("data-root", "d"), ("exec-root", "e"), ("pidfile", "pid")] {
             command.arg(format!("--{flag}")).arg(dir.join(name));
         }
@@ -216,8 +219,9 @@ impl Engine {
         assert!(output.status.success(), "no image: {}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// `docker`, by this engine.
-    pub(super) fn command(&self, seconds: u32, args: &[&str]) -> Command {
+    /// `docker`, by this engine, killed after so many seconds.
+    #[must_use]
+    pub fn command(&self, seconds: u32, args: &[&str]) -> Command {
         let mut command = Command::new("timeout");
         command.args(["--signal=KILL", &seconds.to_string(), "docker"]).args(args);
         command
@@ -245,10 +249,25 @@ impl Engine {
     }
 }
 
-/// The directory is seen as a mount by all that belongs to the node. `/run` of its own, for containerd's sockets.
+/// Where containers that are to use their node's engine expect it.
+const USUAL: &str = "unix:///var/run/docker.sock";
+
+fn name(host: &Host) -> String {
+    format!("node-{}", host.number())
+}
+
+/// The names of all hosts of its net, as `/etc/hosts` has them.
+fn names(host: &Host) -> String {
+    let line = |host: &Host| format!("{} {}\n", host.address(), name(host));
+    host.net().hosts().iter().fold("127.0.0.1 localhost\n".to_owned(), |all, host| all + &line(host))
+}
+
+/// The directory is seen as a mount by all that belongs to the node. `/run` of its own, for the sockets of the daemon and
+/// its containerd.
 const HOLD: &str = r#"
 mount --bind "$1" "$1"
 mount -t tmpfs none /run
+mount --bind "$1/hosts" /etc/hosts
 echo "$2" > /proc/sys/kernel/hostname
 echo ready
 exec sleep infinity"#;

@@ -6,6 +6,7 @@
 mod engine;
 mod keys;
 mod leftovers;
+mod others;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -21,6 +22,9 @@ use crate::{Net, wait_for, wait_until};
 
 /// `dockerd` and what it calls are the system's; `docker` may be anybody's.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How long an engine may take for an answer.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The Swarm's own election takes up to 20 s: ten to nineteen ticks of a second, and again if it fails.
 pub const ELECTION: Duration = Duration::from_secs(90);

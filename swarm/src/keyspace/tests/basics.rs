@@ -64,9 +64,30 @@ async fn what_is_too_large_is_refused_and_the_rest_stays() {
     let granted = keyspace.grant(Duration::from_secs(60), PATIENCE).await.unwrap();
     let op = Op::Put { key: "c".to_owned(), value: noise(1_100_000), lease: granted.id };
     let large = keyspace.txn(&Txn::new().then(op), PATIENCE).await.unwrap_err();
-    assert!(matches!(&large, Error::NoSpace(_)) && large.to_string().contains("untouched"), "{large}");
+    assert!(matches!(&large, Error::TooLarge(_)) && large.to_string().contains("untouched"), "{large}");
     assert_eq!(get(&keyspace, "a").await.as_deref(), Some("1"));
     assert_eq!(pages(&engine, &keyspace).await, (0, 0));
+}
+
+#[tokio::test]
+async fn a_swarm_that_others_have_filled_takes_no_more_and_keeps_what_is_there() {
+    let engine = FakeEngine::start();
+    let keyspace = keyspace(&engine);
+    put(&keyspace, "a", "1").await;
+    let own = engine.spec().to_string().len();
+    engine.change(|spec| spec["Labels"]["theirs"] = "x".repeat(1_500_000 - 1000 - own).into());
+    put(&keyspace, "a", "2").await;
+    let before = engine.spec();
+    for _ in 0..2 {
+        let full = keyspace.txn(&Txn::new().then(Op::put("b", noise(3000))), PATIENCE).await.unwrap_err();
+        assert!(matches!(&full, Error::TooLarge(_)) && full.to_string().contains("untouched"), "{full}");
+    }
+    assert_eq!(engine.spec(), before);
+    assert_eq!(get(&super::keyspace(&engine), "a").await.as_deref(), Some("2"));
+    put(&keyspace, "a", "3").await;
+    engine.change(|spec| drop(spec["Labels"].as_object_mut().unwrap().remove("theirs")));
+    put(&keyspace, "b", noise(3000)).await;
+    assert_eq!(get(&keyspace, "a").await.as_deref(), Some("3"));
 }
 
 #[tokio::test]
