@@ -59,11 +59,8 @@ impl Handover {
         self.campaign.resign().await;
         let end = since_boot() + SUCCESSION_PATIENCE;
         loop {
-            if let Ok(leader) = replica.elsewhere()
-                && leader.term > term
-            {
-                let v1_leader = v1::Leader { name: leader.name, endpoint: leader.endpoint };
-                return Ok(v1::HandoverResponse { leader: Some(v1_leader), term: leader.term });
+            if let Some((leader, term)) = self.follower(replica, term) {
+                return Ok(v1::HandoverResponse { leader: Some(leader), term });
             }
             if since_boot() > end {
                 let text = format!(
@@ -74,6 +71,18 @@ impl Handover {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Who leads under a newer term than this.
+    fn follower(&self, replica: &Replica, term: u64) -> Option<(v1::Leader, u64)> {
+        if let Ok(leader) = replica.elsewhere()
+            && leader.term > term
+        {
+            return Some((v1::Leader { name: leader.name, endpoint: leader.endpoint }, leader.term));
+        }
+        // Where what keeps the election tells nothing any more, the leader itself is heard.
+        let (newer, leader) = self.election.heard().filter(|(newer, _)| *newer > term)?;
+        Some((v1::Leader { name: leader.name, endpoint: leader.endpoint }, newer))
     }
 
     /// Before the program stops: as far as there is a reign and somebody to follow, the same without waiting for it.

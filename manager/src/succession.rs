@@ -24,7 +24,7 @@ pub(crate) async fn succeed(
     stop: CancellationToken,
 ) {
     let own = realm.clone();
-    office.open_with(Arc::new(move |released| Opening::make(&own, released)));
+    office.open_with(Arc::new(move |stopped| Opening::make(&own, stopped)));
     loop {
         let now = standing.borrow_and_update().clone();
         let ended = current.borrow().as_ref().map(|reign| reign.over().clone());
@@ -80,9 +80,7 @@ async fn begin(
 
 async fn end(office: &dyn Bench, current: &watch::Sender<Option<Reign>>) {
     if let Some(reign) = current.send_replace(None) {
-        let term = reign.term();
-        let released = reign.end().await;
-        office.ended(term, released).await;
+        office.ended(reign.end().await).await;
     }
 }
 

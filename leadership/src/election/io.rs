@@ -18,8 +18,6 @@ pub struct Warrant {
     pub term: u64,
     /// The mod-revision of the leader's key that it replaces; 0: there is none.
     pub leader: i64,
-    /// The claim that it replaces was released, or there is none.
-    pub released: bool,
     /// Keys that must not have changed, with their mod-revisions; 0: the key must not exist.
     pub guards: Vec<(Guard, i64)>,
     /// The electorate to be recorded with the claim.
@@ -27,7 +25,7 @@ pub struct Warrant {
     /// How long after the claim authority that does not rest on that electorate lasts at most.
     pub settles: Duration,
     /// Until when, on the campaign's clock, the leaders before may still act, if nothing proves that they have stopped.
-    /// `None`: they have stopped.
+    /// `None`: they have stopped, for the claim was released or bequeathed, or there is none.
     pub old_until: Option<Duration>,
     /// The claim rests on the old leader's lease alone: it may act for the time of the hold after the claim.
     pub by_lease: bool,
@@ -89,6 +87,8 @@ pub(super) enum Input {
     Resign { until: Duration },
     /// What was done under this term could not be ended with everybody's word for it.
     Farewell { term: u64 },
+    /// Leads no more, and everything that was done under this term has stopped.
+    Bequeath { term: u64, successor: Option<String> },
     /// Where this replica stands, and where the leader had best be.
     Placed(Places),
     /// Time has passed.

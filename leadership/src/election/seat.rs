@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::bequest::Bequest;
 use super::candidacy::Candidacy;
 use super::io::{Input, Output, Warrant};
 use super::line::{Answer, Request};
@@ -47,6 +48,7 @@ pub(super) struct Seat {
     pub(super) callers: BTreeSet<String>,
     pub(super) voter: Voter,
     pub(super) rule: Option<Rule>,
+    pub(super) bequest: Option<Bequest>,
     pub(super) candidacy: Option<Candidacy>,
     pub(super) votes: u64,
     pub(super) warrant: Option<Warrant>,
@@ -87,6 +89,7 @@ impl Seat {
             callers: BTreeSet::new(),
             voter: Voter::default(),
             rule: None,
+            bequest: None,
             candidacy: None,
             votes: 0,
             warrant: None,
@@ -137,6 +140,7 @@ impl Seat {
                     self.out.push(Output::Ask { to, request: Request::Farewell { term } });
                 }
             }
+            Input::Bequeath { term, successor } => self.bequeath(term, successor),
             Input::Placed(places) => self.places = places,
             Input::Tick => {}
         }
@@ -196,7 +200,7 @@ impl Seat {
                     self.fenced(&format!("term {term} was claimed"));
                 }
                 let leading = self.rule.as_ref().map(|rule| rule.term);
-                self.voter.beat(self.now, leading, (term, electorate, beat, promise))
+                self.voter.beat(self.now, leading, &from, (term, electorate, beat, promise))
             }
             Request::Vote { term, electorate, vote } => {
                 let lost = self.has_lost_term(term);
@@ -206,6 +210,7 @@ impl Seat {
                 self.voter.vote(self.now, leading, lost, (term, electorate, vote))
             }
             Request::Farewell { term } => return self.voter.farewell(term),
+            Request::Bequest { term, successor } => return self.bequeathed(from, term, successor),
         };
         self.out.push(Output::Reply { to: from, answer });
     }
@@ -249,8 +254,8 @@ impl Seat {
         let warrant = self.warrant.take();
         if warrant.is_some() {
             let leader = self.election.as_ref().and_then(|election| election.leader.as_ref());
-            let released = leader.and_then(|leader| leader.record.released.as_ref());
-            self.named = released.is_some_and(|released| released.successor.as_ref() == Some(&self.name));
+            let ended = leader.and_then(|leader| self.ended(leader));
+            self.named = ended.is_some_and(|ended| ended.successor == Some(&self.name));
         }
         self.claiming.clone_from(&warrant);
         self.out.push(Output::Warrant(warrant));
@@ -316,8 +321,8 @@ impl Seat {
                 ),
             },
             (Some(Election { leader: None, .. }), None) => Leadership::Following { leader: None },
-            (Some(Election { leader: Some(leader), .. }), None) => match &leader.record.released {
-                Some(released) => Leadership::Following { leader: released.successor.clone() },
+            (Some(Election { leader: Some(leader), .. }), None) => match self.ended(leader) {
+                Some(ended) => Leadership::Following { leader: ended.successor.cloned() },
                 None if leader.record.instance == self.me => Leadership::Following { leader: None },
                 None => match &self.candidacy {
                     Some(candidacy) => Leadership::Unknown { why: candidacy.describe(&leader.record.name) },

@@ -21,6 +21,9 @@ use crate::replica::Replica;
 /// While something may come of time alone, and otherwise: replicas come and go unseen.
 const SOON: Duration = Duration::from_millis(50);
 const LATER: Duration = Duration::from_millis(500);
+/// A reign that is given up ends with the word that everything has stopped. Where plugins take longer than this to say so, the
+/// others hear before that nobody leads.
+const PLUGINS_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Keeps the leader beside the Swarm's own, and away from nodes that cannot have it.
 pub(crate) struct Attendant {
@@ -83,7 +86,11 @@ impl Attendant {
             Duty::GiveUp => {
                 warn!(term, why, "cannot lead from here: giving the term up");
                 handover.campaign.resign().await;
-                handover.election.farewell(term).await;
+                let election = handover.election.clone();
+                self.handing.spawn(async move {
+                    tokio::time::sleep(PLUGINS_PATIENCE).await;
+                    election.farewell(term).await;
+                });
             }
             Duty::HandOver => {
                 let fit = joined.iter().find(|other| can_lead(seen, &other.place));

@@ -53,7 +53,8 @@ struct Watcher {
     engine: Engine,
     options: NodeOptions,
     sender: watch::Sender<Sight>,
-    events: Option<Events>,
+    /// The events, and since when they have come.
+    events: Option<(Events, Instant)>,
 }
 
 /// Of what `docker info` says, the node's part.
@@ -90,13 +91,15 @@ impl Watcher {
                 moves
             });
             if self.events.is_none() {
-                self.events = self.engine.events(&["node"], self.options.attempt).await.ok();
+                let events = self.engine.events(&["node"], self.options.attempt).await.ok();
+                self.events = events.map(|events| (events, Instant::now()));
             }
             tokio::select! {
                 () = sleep_until(next) => {}
                 heard = heard(&mut self.events) => if !heard {
-                    self.events = None;
-                    sleep_until(next).await;
+                    let since = self.events.take().map_or(next, |(_, since)| since);
+                    // Why is seen at once; but an engine that ends them again and again is asked no more often than else.
+                    sleep_until(since + self.options.poll).await;
                 }
             }
         }
@@ -151,9 +154,9 @@ impl Watcher {
 }
 
 /// Waits for an event; whether there was one. For ever where none come.
-async fn heard(events: &mut Option<Events>) -> bool {
+async fn heard(events: &mut Option<(Events, Instant)>) -> bool {
     match events {
-        Some(events) => events.next().await.is_some(),
+        Some((events, _)) => events.next().await.is_some(),
         None => std::future::pending().await,
     }
 }

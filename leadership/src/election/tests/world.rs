@@ -8,13 +8,14 @@
 mod campaign;
 mod etcd;
 mod faults;
+mod handover;
 mod parts;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use om_kv::layout::{BeatRecord, ElectorateRecord, LeaderRecord, ReplicaRecord};
+use om_kv::layout::{BeatRecord, ElectorateRecord, LeaderRecord, Released, ReplicaRecord};
 
 use self::parts::{Dice, Replica};
 use super::super::io::{Guard, Input, Outcome, Output, Warrant};
@@ -56,9 +57,13 @@ enum Event {
     Claimed { by: String, asked_at: Duration, term: Option<u64>, warrant: Box<Warrant> },
     Write { by: String, sent: Duration, what: Output, answered: bool },
     Into(String, Box<Input>),
+    Stopped { by: String, term: u64, successor: Option<String> },
+    Release { by: String, term: u64, successor: Option<String> },
+    Released { term: u64, successor: Option<String> },
     Fault,
     Wander,
     Revive(String),
+    Lapse,
 }
 
 /// A claim after a fault, by how long after it.
@@ -80,10 +85,14 @@ pub(super) struct World {
     away_until: Duration,
     leases: BTreeMap<String, Duration>,
     writes: usize,
+    /// Claims that rest on a bequest.
+    bequests: usize,
     /// By term: who, until when authority was ever published, and when it began to act.
     published: BTreeMap<u64, Duration>,
     begins: BTreeMap<u64, (Duration, Duration)>,
     ended: BTreeMap<u64, Duration>,
+    /// By term: when its holder said that everything has stopped.
+    stopped: BTreeMap<u64, Duration>,
     faults: Faults,
     /// The name of the replica at whose place the leader had best be.
     preferred: Option<String>,
@@ -105,9 +114,11 @@ impl World {
             away_until: Duration::ZERO,
             leases: BTreeMap::new(),
             writes: 0,
+            bequests: 0,
             published: BTreeMap::new(),
             begins: BTreeMap::new(),
             ended: BTreeMap::new(),
+            stopped: BTreeMap::new(),
             faults: Faults::none(),
             preferred: None,
             starts: 0,
@@ -125,6 +136,10 @@ impl World {
 
     pub(super) fn writes(&self) -> usize {
         self.writes
+    }
+
+    pub(super) fn bequests(&self) -> usize {
+        self.bequests
     }
 
     fn at(&mut self, delay: Duration, event: Event) {
@@ -254,8 +269,17 @@ impl World {
             Event::Claim { by, asked_at, warrant, answered } => self.claim(by, asked_at, warrant, answered),
             Event::Claimed { by, asked_at, term, warrant } => self.claimed(&by, asked_at, term, &warrant),
             Event::Write { by, sent, what, answered } => self.write(&by, sent, &what, answered),
+            Event::Stopped { by, term, successor } => self.stopped(by, term, successor),
+            Event::Release { by, term, successor } => self.release(by, term, successor),
+            Event::Released { term, successor } => self.released(term, successor),
             Event::Into(instance, input) => self.put(&instance, *input),
             Event::Revive(name) => self.start(&name),
+            // A lease may run out while nothing else happens.
+            Event::Lapse if self.now < self.away_until => {
+                let wait = self.away_until - self.now;
+                self.at(wait, Event::Lapse);
+            }
+            Event::Lapse => {}
             Event::Fault => self.fault(),
             Event::Wander => self.wander(),
         }
@@ -287,6 +311,11 @@ impl World {
                 Output::Say(seen) => self.campaign(instance, Campaign::Detected(seen)),
                 Output::Ask { to, request } if !lost => {
                     let delay = self.line_delay();
+                    if self.faults.0 && matches!(request, Request::Bequest { .. }) && self.dice.one_in(4) {
+                        // It is heard once more, much later.
+                        let (again, from, to) = (self.dice.within(MS, 8000 * MS), by.clone(), to.clone());
+                        self.at(again, Event::Request { from, to, request: request.clone() });
+                    }
                     self.at(delay, Event::Request { from: by, to, request });
                 }
                 Output::Reply { to, answer } if !lost => {

@@ -33,6 +33,8 @@ impl World {
     }
 
     pub(super) fn publish(&mut self, term: u64, until: Duration) {
+        let stopped = self.stopped.get(&term);
+        assert!(stopped.is_none(), "seed {}: term {term} acts after it has stopped, {stopped:?}", self.seed);
         let published = self.published.entry(term).or_default();
         *published = (*published).max(until);
         self.check(term);
@@ -40,6 +42,7 @@ impl World {
 
     pub(super) fn check(&self, term: u64) {
         let until = self.published.get(&term).copied().unwrap_or_default();
+        let until = self.stopped.get(&term).map_or(until, |stopped| until.min(*stopped));
         for (newer, (_, acts)) in self.begins.range(term + 1..) {
             assert!(
                 until <= *acts,
