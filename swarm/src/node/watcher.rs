@@ -7,13 +7,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{NodeState, Sight, sight};
+use super::{NodeState, Role, Sight, sight};
 use crate::engine::{Engine, Events, Trouble};
 
 /// How a [`NodeWatch`] goes about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeOptions {
-    /// How often the engine is asked where no event tells of a change.
+    /// How often the engine is asked where no event tells of a change. Ten times as often while its node is being made a worker: no
+    /// event tells when that is done.
     pub poll: Duration,
     /// How long it may take for an answer.
     pub attempt: Duration,
@@ -80,8 +81,10 @@ struct SwarmInfo {
 impl Watcher {
     async fn run(mut self) {
         loop {
-            let next = Instant::now() + self.options.poll;
+            let begun = Instant::now();
             let seen = self.look().await;
+            let passing = seen.state == NodeState::Active && seen.wanted == Role::Worker;
+            let next = begun + if passing { self.options.poll / 10 } else { self.options.poll };
             self.sender.send_if_modified(|sight| {
                 let moves = *sight != seen;
                 if moves {
