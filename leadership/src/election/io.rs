@@ -6,6 +6,7 @@ use std::time::Duration;
 use om_kv::layout::ElectorateRecord;
 
 use super::line::{Answer, Request};
+use super::lines::Change;
 use super::places::Places;
 use super::records::Election;
 use super::register::electorate_record;
@@ -57,18 +58,8 @@ pub(super) enum Input {
     Observed(Election),
     /// It cannot be seen.
     Blind(String),
-    /// The line that this replica opened to another stands.
-    Linked(String),
-    /// It is gone.
-    Unlinked(String),
-    /// The first line that another opened to this replica stands.
-    Called(String),
-    /// The last of them is gone.
-    Uncalled(String),
-    /// Another asks.
-    Asked { from: String, request: Request },
-    /// Another answers.
-    Answered { from: String, answer: Answer },
+    /// Something happened on a line.
+    Line(Change),
     /// The campaign wants to know whether, and how, to claim.
     Claiming,
     /// The claim that was asked for at `asked_at` was granted.

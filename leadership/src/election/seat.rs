@@ -8,6 +8,7 @@ use super::bequest::Bequest;
 use super::candidacy::Candidacy;
 use super::io::{Input, Output, Warrant};
 use super::line::{Answer, Request};
+use super::lines::Change;
 use super::pace::Pace;
 use super::places::Places;
 use super::records::Election;
@@ -114,12 +115,7 @@ impl Seat {
         match input {
             Input::Observed(election) => self.observed(election),
             Input::Blind(why) => self.blind = Some(why),
-            Input::Linked(peer) => drop(self.lines.insert(peer)),
-            Input::Unlinked(peer) => drop(self.lines.remove(&peer)),
-            Input::Called(peer) => drop(self.callers.insert(peer)),
-            Input::Uncalled(peer) => drop(self.callers.remove(&peer)),
-            Input::Asked { from, request } => self.asked(from, request),
-            Input::Answered { from, answer } => self.answered(&from, answer),
+            Input::Line(change) => self.on_line(change),
             Input::Claiming => self.claiming(),
             Input::Claimed { term, asked_at } => self.claimed(term, asked_at),
             Input::NotClaimed => {
@@ -190,6 +186,17 @@ impl Seat {
             self.fenced(&format!("term {term} was claimed"));
         }
         self.election = Some(election);
+    }
+
+    fn on_line(&mut self, change: Change) {
+        match change {
+            Change::Linked(peer) => drop(self.lines.insert(peer)),
+            Change::Unlinked(peer) => drop(self.lines.remove(&peer)),
+            Change::Called(peer) => drop(self.callers.insert(peer)),
+            Change::Uncalled(peer) => drop(self.callers.remove(&peer)),
+            Change::Asked { from, request } => self.asked(from, request),
+            Change::Answered { from, answer } => self.answered(&from, answer),
+        }
     }
 
     fn asked(&mut self, from: String, request: Request) {

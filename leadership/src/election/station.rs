@@ -113,14 +113,7 @@ impl Station {
                 "another replica that lives has the same name: give each its own --name"
             );
         }
-        self.step(match change {
-            Change::Linked(peer) => Input::Linked(peer),
-            Change::Unlinked(peer) => Input::Unlinked(peer),
-            Change::Called(peer) => Input::Called(peer),
-            Change::Uncalled(peer) => Input::Uncalled(peer),
-            Change::Asked { from, request } => Input::Asked { from, request },
-            Change::Answered { from, answer } => Input::Answered { from, answer },
-        });
+        self.step(Input::Line(change));
     }
 
     fn commanded(&mut self, command: Command) {
@@ -155,7 +148,7 @@ impl Station {
             Some(Sighting::Seen(_)) if self.register.went_back().is_some() => {}
             Some(Sighting::Seen(election)) => {
                 for peer in self.lines.keep(&election.replicas) {
-                    self.step(Input::Unlinked(peer));
+                    self.step(Input::Line(Change::Unlinked(peer)));
                 }
                 self.known.send_replace(Arc::clone(&election));
                 self.step(Input::Observed(Arc::unwrap_or_clone(election)));

@@ -20,6 +20,7 @@ use om_kv::layout::{BeatRecord, ElectorateRecord, LeaderRecord, Released, Replic
 use self::parts::{Dice, Replica};
 use super::super::io::{Guard, Input, Outcome, Output, Warrant};
 use super::super::line::{Answer, Request};
+use super::super::lines::Change;
 use super::super::places::Places;
 use super::super::records::{At, Election};
 use super::super::seat::{Seat, Settings};
@@ -242,12 +243,12 @@ impl World {
             Event::Wake(instance) => self.wake(&instance),
             Event::Request { from, to, request } => {
                 if self.joined(&from, &to) {
-                    self.put(&to, Input::Asked { from, request });
+                    self.put(&to, Input::Line(Change::Asked { from, request }));
                 }
             }
             Event::Answer { from, to, answer } => {
                 if self.joined(&from, &to) {
-                    self.put(&to, Input::Answered { from, answer });
+                    self.put(&to, Input::Line(Change::Answered { from, answer }));
                 }
             }
             Event::Line { from, to, up } => {
@@ -255,14 +256,14 @@ impl World {
                     return;
                 }
                 let (linked, called) = if up {
-                    (Input::Linked(to.clone()), Input::Called(from.clone()))
+                    (Input::Line(Change::Linked(to.clone())), Input::Line(Change::Called(from.clone())))
                 } else {
-                    (Input::Unlinked(to.clone()), Input::Uncalled(from.clone()))
+                    (Input::Line(Change::Unlinked(to.clone())), Input::Line(Change::Uncalled(from.clone())))
                 };
                 self.put(&from, linked);
                 self.put(&to, called);
                 if !up {
-                    self.put(&to, Input::Unlinked(from));
+                    self.put(&to, Input::Line(Change::Unlinked(from)));
                 }
             }
             Event::Observe(instance) => self.observe(instance),
