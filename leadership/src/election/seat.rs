@@ -158,7 +158,9 @@ impl Seat {
             [prove, beat, change].into_iter().flatten().min()
         });
         let running = self.rule.is_none().then(|| self.run_at());
-        [ruling.flatten(), running.flatten(), self.resigned].into_iter().flatten().min()
+        let heard = self.voter.promised(self.voter.newest()).filter(|_| self.is_behind());
+        let unheard = heard.filter(|at| *at > self.now);
+        [ruling.flatten(), running.flatten(), self.resigned, unheard].into_iter().flatten().min()
     }
 
     fn observed(&mut self, election: Election) {
@@ -307,6 +309,19 @@ impl Seat {
         warrant.old_until.map(|until| until.max(lease))
     }
 
+    /// Whether what is seen of the election is older than what is known of it.
+    fn is_behind(&self) -> bool {
+        self.election.as_ref().is_some_and(|election| election.term() < self.voter.newest())
+    }
+
+    /// The name of the newest leader, while it is heard: its claim is still to be seen.
+    fn hears<'a>(&self, election: &'a Election) -> Option<&'a String> {
+        let (term, instance) = self.voter.heard().filter(|(term, _)| *term == self.voter.newest())?;
+        let heard = self.voter.promised(*term).is_some_and(|until| self.now < until);
+        let record = election.replicas.get(instance).filter(|_| heard)?;
+        Some(&record.name)
+    }
+
     /// Publishes what this replica sees, if that is news.
     fn say(&mut self) {
         let leads = self.rule.is_some() || self.warrant.is_some() || self.claiming.is_some();
@@ -317,7 +332,10 @@ impl Seat {
             }
             (_, Some(why)) => Leadership::Unknown { why: why.clone() },
             (None, None) => Leadership::not_looked(),
-            (Some(election), None) if election.term() < self.voter.newest() => Leadership::Unknown {
+            (Some(election), None) if self.is_behind() && self.hears(election).is_some() => {
+                Leadership::Following { leader: self.hears(election).cloned() }
+            }
+            (Some(election), None) if self.is_behind() => Leadership::Unknown {
                 why: format!(
                     "{kept_in} knows of term {}, but term {} was there before: has it been wiped, or restored from an older \
                      backup? Nobody leads on that; restore a newer backup, or restart every manager and plugin to go on \
