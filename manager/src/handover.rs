@@ -8,10 +8,13 @@ use om_api::{Error, Reason, v1};
 use om_leadership::Campaign;
 use om_leadership::election::ElectionDetector;
 
+use crate::reign::Reign;
 use crate::replica::Replica;
 
 /// How long the calls under way may take to end before they are cut.
 const CALLS_PATIENCE: Duration = Duration::from_secs(2);
+/// The same where the leader's node is about to take no more writes: a commit takes a few milliseconds.
+const HASTE: Duration = Duration::from_millis(30);
 /// How long it may take until another leads.
 const SUCCESSION_PATIENCE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(2);
@@ -53,9 +56,26 @@ impl Handover {
     pub(crate) async fn run(&self, replica: &Replica, to: &str) -> Result<v1::HandoverResponse, Error> {
         let reign = replica.leader()?;
         let successor = self.successor(&replica.name, to)?;
+        self.hand_over(replica, &reign, Some(successor), CALLS_PATIENCE).await
+    }
+
+    /// The same before nothing can be written from here any more, which may be in a moment: for whoever is the first, and calls under
+    /// way have no more than that moment.
+    pub(crate) async fn flee(&self, replica: &Replica) -> Result<v1::HandoverResponse, Error> {
+        let reign = replica.leader()?;
+        self.hand_over(replica, &reign, None, HASTE).await
+    }
+
+    async fn hand_over(
+        &self,
+        replica: &Replica,
+        reign: &Reign,
+        successor: Option<String>,
+        calls: Duration,
+    ) -> Result<v1::HandoverResponse, Error> {
         let term = reign.term();
         tracing::info!(term, to = successor, "handing over");
-        reign.close(Some(successor), CALLS_PATIENCE).await;
+        reign.close(successor, calls).await;
         self.campaign.resign().await;
         let end = since_boot() + SUCCESSION_PATIENCE;
         loop {
