@@ -268,7 +268,8 @@ async fn who_bequeaths_is_followed_by_the_one_that_it_named_and_that_waits_for_n
     settled(&cluster, 3).await;
     let named = (at + 1) % replicas.len();
     replicas[at].campaign.resign().await;
-    assert!(replicas[at].detector.bequeath(term, Some(&replicas[named].name)).await, "somebody has followed");
+    // Whether that was soon is no matter: there is no release.
+    let _ = replicas[at].detector.bequeath(term, Some(&replicas[named].name)).await;
     let (next, newer) = leader(&replicas, term).await;
     assert!(next == named && newer > term, "{next} follows");
     assert!(replicas[next].detector.was_named());
