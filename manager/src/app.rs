@@ -126,8 +126,7 @@ impl App {
             tasks.spawn(succession::keep_warm(store.clone()));
             tasks.spawn(election.warm_up());
         }
-        // Nobody tells of terms where nobody elects.
-        let term = election.as_ref().map_or_else(|| watch::channel(0).1, |election| election.detector.term());
+        let term = election.as_ref().map(|election| election.detector.term());
         tasks.spawn(succession::look_at_head(store, campaign.standing(), term, head_now));
         if let (Some(attendant), Some(handover)) = (attendant, &replica.handover) {
             tasks.spawn(attendant.attend(replica.clone(), handover.clone()));

@@ -8,10 +8,13 @@ use om_api::{Error, Reason, v1};
 use om_leadership::Campaign;
 use om_leadership::election::ElectionDetector;
 
+use crate::reign::Reign;
 use crate::replica::Replica;
 
 /// How long the calls under way may take to end before they are cut.
 const CALLS_PATIENCE: Duration = Duration::from_secs(2);
+/// The same where the leader's node is about to take no more writes: a commit takes a few milliseconds.
+const HASTE: Duration = Duration::from_millis(30);
 /// How long it may take until another leads.
 const SUCCESSION_PATIENCE: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(2);
@@ -53,17 +56,31 @@ impl Handover {
     pub(crate) async fn run(&self, replica: &Replica, to: &str) -> Result<v1::HandoverResponse, Error> {
         let reign = replica.leader()?;
         let successor = self.successor(&replica.name, to)?;
+        self.hand_over(replica, &reign, Some(successor), CALLS_PATIENCE).await
+    }
+
+    /// The same before nothing can be written from here any more, which may be in a moment: for whoever is the first, and calls under
+    /// way have no more than that moment.
+    pub(crate) async fn flee(&self, replica: &Replica) -> Result<v1::HandoverResponse, Error> {
+        let reign = replica.leader()?;
+        self.hand_over(replica, &reign, None, HASTE).await
+    }
+
+    async fn hand_over(
+        &self,
+        replica: &Replica,
+        reign: &Reign,
+        successor: Option<String>,
+        calls: Duration,
+    ) -> Result<v1::HandoverResponse, Error> {
         let term = reign.term();
         tracing::info!(term, to = successor, "handing over");
-        reign.close(Some(successor), CALLS_PATIENCE).await;
+        reign.close(successor, calls).await;
         self.campaign.resign().await;
         let end = since_boot() + SUCCESSION_PATIENCE;
         loop {
-            if let Ok(leader) = replica.elsewhere()
-                && leader.term > term
-            {
-                let v1_leader = v1::Leader { name: leader.name, endpoint: leader.endpoint };
-                return Ok(v1::HandoverResponse { leader: Some(v1_leader), term: leader.term });
+            if let Some((leader, term)) = self.follower(replica, term) {
+                return Ok(v1::HandoverResponse { leader: Some(leader), term });
             }
             if since_boot() > end {
                 let text = format!(
@@ -74,6 +91,18 @@ impl Handover {
             }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Who leads under a newer term than this.
+    fn follower(&self, replica: &Replica, term: u64) -> Option<(v1::Leader, u64)> {
+        if let Ok(leader) = replica.elsewhere()
+            && leader.term > term
+        {
+            return Some((v1::Leader { name: leader.name, endpoint: leader.endpoint }, leader.term));
+        }
+        // Where what keeps the election tells nothing any more, the leader itself is heard.
+        let (newer, leader) = self.election.heard().filter(|(newer, _)| *newer > term)?;
+        Some((v1::Leader { name: leader.name, endpoint: leader.endpoint }, newer))
     }
 
     /// Before the program stops: as far as there is a reign and somebody to follow, the same without waiting for it.

@@ -12,7 +12,8 @@ use tracing::{debug, warn};
 use crate::office::Bench;
 use crate::reign::{Opening, Realm, Reign};
 
-/// How often a replica that does not lead looks who does: a refusal names the leader without asking the store.
+/// How often what could not be seen is looked for again; and who leads, where nobody tells of a change: a refusal names the leader
+/// without asking the store.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Follows the standing until it is told to stop; then ends the reign that is on.
@@ -24,7 +25,7 @@ pub(crate) async fn succeed(
     stop: CancellationToken,
 ) {
     let own = realm.clone();
-    office.open_with(Arc::new(move |released| Opening::make(&own, released)));
+    office.open_with(Arc::new(move |stopped| Opening::make(&own, stopped)));
     loop {
         let now = standing.borrow_and_update().clone();
         let ended = current.borrow().as_ref().map(|reign| reign.over().clone());
@@ -80,9 +81,7 @@ async fn begin(
 
 async fn end(office: &dyn Bench, current: &watch::Sender<Option<Reign>>) {
     if let Some(reign) = current.send_replace(None) {
-        let term = reign.term();
-        let released = reign.end().await;
-        office.ended(term, released).await;
+        office.ended(reign.end().await).await;
     }
 }
 
@@ -95,24 +94,29 @@ pub(crate) async fn keep_warm(store: Arc<dyn Store>) {
     }
 }
 
-/// Keeps the newest head at hand: looks now and then, and whenever the standing changes, or the newest term where that is
-/// told.
+/// Keeps the newest head at hand: looks whenever the standing changes, and now and then; where an election tells of the newest term,
+/// only until that was seen, and when there is another.
 pub(crate) async fn look_at_head(
     store: Arc<dyn Store>,
     mut standing: watch::Receiver<Standing>,
-    mut term: watch::Receiver<u64>,
+    mut term: Option<watch::Receiver<u64>>,
     head: watch::Sender<Option<Head>>,
 ) {
     loop {
+        let told = term.as_mut().map(|term| *term.borrow_and_update());
+        let mut settled = false;
         match tokio::time::timeout(LOOK * 4, store.head()).await {
-            Ok(Ok(now)) => drop(head.send_replace(Some(now))),
+            Ok(Ok(now)) => {
+                settled = told.is_some_and(|told| now.term().0 >= told);
+                head.send_replace(Some(now));
+            }
             Ok(Err(error)) => debug!(%error, "cannot see who holds the claim"),
             Err(_) => debug!("the store does not say who holds the claim"),
         }
         tokio::select! {
-            () = tokio::time::sleep(LOOK) => {}
+            () = tokio::time::sleep(LOOK), if !settled => {}
             changed = standing.changed() => if changed.is_err() { return },
-            Ok(()) = term.changed() => {}
+            Some(Ok(())) = async { Some(term.as_mut()?.changed().await) } => {}
         }
     }
 }

@@ -99,6 +99,12 @@ fn replicas_on_the_managers_of_a_swarm_lead_beside_its_leader_and_survive_what_h
         swarm.demote(leader);
     });
     wait_says(&group, demoted.get(), "docker node promote");
+    // Who cannot ask its engine any more hears all the same that another leads.
+    let manager = group.manager(demoted.get());
+    wait_until("the handover, if there was the time for one, to be over", ELECTION, || {
+        let begun = manager.find(0, &["handing over", "being made a worker"]);
+        begun.is_none_or(|(_, at)| manager.find(at, &["handed over"]).is_some())
+    });
     swarm.promote(demoted.get());
     settle(&group);
 

@@ -91,12 +91,12 @@ impl Seat {
 
     fn against(&mut self, election: &Election, leader: &At<LeaderRecord>) -> Option<Warrant> {
         let holder = &leader.record;
-        if let Some(released) = &holder.released {
+        if let Some(ended) = self.ended(leader) {
+            let late = self.now >= ended.since + self.settings.floor * GRACE;
+            let another = ended.successor.filter(|name| **name != self.name && election.lives(name));
+            let due = another.is_none() || late;
             self.candidacy = None;
-            let late = self.now >= self.leader_since.1 + self.settings.floor * GRACE;
-            let another =
-                released.successor.as_ref().filter(|name| **name != self.name && election.lives(name));
-            return (another.is_none() || late).then(|| self.warrant_for(election, None, None));
+            return due.then(|| self.warrant_for(election, None, None));
         }
         if holder.instance == self.me {
             self.candidacy = None;
@@ -154,7 +154,7 @@ impl Seat {
             let request = Request::Vote { term, electorate: number, vote: candidacy.vote };
             let ungiven = followers.into_iter().filter(|peer| !candidacy.granted.contains_key(*peer));
             let linked = ungiven.filter(|peer| self.lines.contains(*peer));
-            self.out.extend(linked.map(|to| Output::Ask { to: to.clone(), request }));
+            self.out.extend(linked.map(|to| Output::Ask { to: to.clone(), request: request.clone() }));
         }
         candidacy.until()
     }
@@ -176,8 +176,9 @@ impl Seat {
             self.beat_seen.1 + with_drift(Duration::from_millis(at.record.authority_ms))
         });
         let old_until = until.map(|until| until.max(settled).max(beaten));
-        let holder = election.leader.as_ref().filter(|leader| leader.record.released.is_none());
-        let lost = |peer: &&String| holder.is_some_and(|holder| holder.record.instance == **peer);
+        // Whoever ended in order lives.
+        let lost = election.leader.as_ref().filter(|leader| self.ended(leader).is_none());
+        let lost = |peer: &&String| lost.is_some_and(|holder| holder.record.instance == **peer);
         let linked = self.lines.iter().filter(|peer| election.replicas.contains_key(*peer) && !lost(peer));
         let mut settles = old_until.unwrap_or_default().saturating_sub(self.now).max(self.settings.floor);
         if by_lease {
@@ -186,7 +187,6 @@ impl Seat {
         Warrant {
             term: election.term(),
             leader: election.leader.as_ref().map_or(0, |leader| leader.revision),
-            released: election.leader.as_ref().is_none_or(|leader| leader.record.released.is_some()),
             guards,
             members: linked.cloned().chain([self.me.clone()]).collect(),
             settles,
@@ -226,13 +226,14 @@ impl Seat {
         let held = self.able_since.map(|since| since + PRECEDENCE).filter(|at| *at > self.now);
         let election = self.election.as_ref()?;
         let Some(leader) = election.leader.as_ref() else { return held };
-        let released = leader.record.released.is_some();
+        let ended = self.ended(leader);
+        let lives = ended.is_none();
         let moments = [
             Some(self.rest),
             held,
-            released.then(|| self.leader_since.1 + self.settings.floor * GRACE),
-            (!released).then(|| self.silent_until(election)),
-            (!released).then(|| self.alive_until(election)),
+            ended.map(|ended| ended.since + self.settings.floor * GRACE),
+            lives.then(|| self.silent_until(election)),
+            lives.then(|| self.alive_until(election)),
             self.candidacy.as_ref().map(|candidacy| candidacy.asked_at + self.settings.floor / 4),
             self.holder_gone.map(|since| since + self.settings.floor),
         ];

@@ -6,6 +6,7 @@ use std::time::Duration;
 use om_kv::layout::ElectorateRecord;
 
 use super::line::{Answer, Request};
+use super::lines::Change;
 use super::places::Places;
 use super::records::Election;
 use super::register::electorate_record;
@@ -18,8 +19,6 @@ pub struct Warrant {
     pub term: u64,
     /// The mod-revision of the leader's key that it replaces; 0: there is none.
     pub leader: i64,
-    /// The claim that it replaces was released, or there is none.
-    pub released: bool,
     /// Keys that must not have changed, with their mod-revisions; 0: the key must not exist.
     pub guards: Vec<(Guard, i64)>,
     /// The electorate to be recorded with the claim.
@@ -27,7 +26,7 @@ pub struct Warrant {
     /// How long after the claim authority that does not rest on that electorate lasts at most.
     pub settles: Duration,
     /// Until when, on the campaign's clock, the leaders before may still act, if nothing proves that they have stopped.
-    /// `None`: they have stopped.
+    /// `None`: they have stopped, for the claim was released or bequeathed, or there is none.
     pub old_until: Option<Duration>,
     /// The claim rests on the old leader's lease alone: it may act for the time of the hold after the claim.
     pub by_lease: bool,
@@ -59,18 +58,8 @@ pub(super) enum Input {
     Observed(Election),
     /// It cannot be seen.
     Blind(String),
-    /// The line that this replica opened to another stands.
-    Linked(String),
-    /// It is gone.
-    Unlinked(String),
-    /// The first line that another opened to this replica stands.
-    Called(String),
-    /// The last of them is gone.
-    Uncalled(String),
-    /// Another asks.
-    Asked { from: String, request: Request },
-    /// Another answers.
-    Answered { from: String, answer: Answer },
+    /// Something happened on a line.
+    Line(Change),
     /// The campaign wants to know whether, and how, to claim.
     Claiming,
     /// The claim that was asked for at `asked_at` was granted.
@@ -89,6 +78,8 @@ pub(super) enum Input {
     Resign { until: Duration },
     /// What was done under this term could not be ended with everybody's word for it.
     Farewell { term: u64 },
+    /// Leads no more, and everything that was done under this term has stopped.
+    Bequeath { term: u64, successor: Option<String> },
     /// Where this replica stands, and where the leader had best be.
     Placed(Places),
     /// Time has passed.

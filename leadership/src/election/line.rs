@@ -7,7 +7,7 @@ use om_kv::layout::ReplicaRecord;
 use tokio::sync::mpsc;
 
 /// From the replica that opened the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// The leader asks: take nothing over, and help nobody to, for `promise` from your receiving this.
     Beat {
@@ -33,6 +33,13 @@ pub enum Request {
     Farewell {
         /// The term that is over.
         term: u64,
+    },
+    /// The process that opened the line leads no more under this term, and everything that was done under it has stopped.
+    Bequest {
+        /// The term that is over: of a claim by this process.
+        term: u64,
+        /// The name of the replica that is to follow, if one was named.
+        successor: Option<String>,
     },
 }
 

@@ -28,13 +28,19 @@ pub(super) enum News {
 }
 
 /// A change that the seat is to know of.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Change {
+    /// The line that this replica opened to another stands.
     Linked(String),
+    /// It is gone.
     Unlinked(String),
+    /// The first line that another opened to this replica stands.
     Called(String),
+    /// The last of them is gone.
     Uncalled(String),
+    /// Another asks.
     Asked { from: String, request: Request },
+    /// Another answers.
     Answered { from: String, answer: Answer },
 }
 

@@ -17,9 +17,10 @@
 //! * While the keyspace does not answer, nobody can take over, and the leader goes on by promises alone, but no longer than the
 //!   time of the lease.
 //!
-//! Everything is decided purely (`seat`, with `voter`, `candidacy`, `rule` and `reigning`); one task, the `station`, does it. The way
+//! Everything is decided purely (`seat`, with `voter`, `candidacy`, `rule`, `reigning` and `bequest`); one task, the `station`, does it. The way
 //! to the other replicas is a port, [`Network`].
 
+mod bequest;
 mod candidacy;
 mod io;
 mod line;
@@ -87,6 +88,7 @@ pub struct ElectionDetector {
     commands: mpsc::Sender<Command>,
     said: watch::Receiver<Leadership>,
     sight: watch::Receiver<Option<Sighting>>,
+    known: watch::Receiver<Arc<Election>>,
     term: watch::Receiver<u64>,
     aside: watch::Receiver<Aside>,
     places: Option<watch::Receiver<Places>>,
@@ -113,8 +115,20 @@ impl ElectionDetector {
             lease_ttl,
             places: places.clone(),
         });
-        let station::Ends { commands, said, sight, term, aside, tasks } = ends;
-        Self { commands, said, sight, term, aside, places, instance, description, clock, _tasks: tasks }
+        let station::Ends { commands, said, sight, known, term, aside, tasks } = ends;
+        Self {
+            commands,
+            said,
+            sight,
+            known,
+            term,
+            aside,
+            places,
+            instance,
+            description,
+            clock,
+            _tasks: tasks,
+        }
     }
 
     /// Takes a line that another replica opened to this one.
@@ -144,14 +158,13 @@ impl ElectionDetector {
         result.await.unwrap_or_else(|_| Err(gone()))
     }
 
-    /// The other replicas that live, as far as this one sees. Those that a line joins with this one come first, and of
+    /// The other replicas that live, as far as this one has seen. Those that a line joins with this one come first, and of
     /// those the ones at the preferred place.
     #[must_use]
     pub fn others(&self) -> Vec<ReplicaRecord> {
         let preferred = self.places.as_ref().and_then(|places| places.borrow().preferred.clone());
-        let seen = self.sight.borrow();
-        let Some(Sighting::Seen(election)) = &*seen else { return Vec::new() };
-        let others = election.replicas.values().filter(|replica| replica.instance != self.instance);
+        let known = self.known.borrow().clone();
+        let others = known.replicas.values().filter(|replica| replica.instance != self.instance);
         let mut others: Vec<ReplicaRecord> = others.cloned().collect();
         let aside = self.aside.borrow();
         let away = |replica: &ReplicaRecord| preferred.as_ref() != Some(&replica.place);
@@ -174,7 +187,7 @@ impl ElectionDetector {
         self.aside.borrow().named
     }
 
-    /// The newest term that is recorded, and every change of it; 0: none.
+    /// The newest term that is recorded, as far as this replica knows, and every change of it; 0: none.
     #[must_use]
     pub fn term(&self) -> watch::Receiver<u64> {
         self.term.clone()
@@ -191,6 +204,29 @@ impl ElectionDetector {
     /// stopped.
     pub async fn farewell(&self, term: u64) {
         let _ = self.commands.send(Command::Farewell { term }).await;
+    }
+
+    /// Tells the others that the reign of `term` is over, with everything that was done under it, and waits until another
+    /// leads: whether one does by now. Without a line to who is to follow that is not waited for. From now on nothing may be done under the term.
+    pub async fn bequeath(&self, term: u64, successor: Option<&str>) -> bool {
+        let follows = |heir: &ReplicaRecord| successor.is_none_or(|name| heir.name == name);
+        let told = self.joined().iter().any(follows);
+        let mut newest = self.term.clone();
+        let successor = successor.map(str::to_owned);
+        let said = self.commands.send(Command::Bequeath { term, successor }).await;
+        if said.is_err() || !told {
+            return false;
+        }
+        let followed = newest.wait_for(|newest| *newest > term);
+        matches!(tokio::time::timeout(SUCCESSION, followed).await, Ok(Ok(_)))
+    }
+
+    /// The leader of another term than this replica's own that was heard last, and its term.
+    #[must_use]
+    pub fn heard(&self) -> Option<(u64, ReplicaRecord)> {
+        let (term, instance) = self.aside.borrow().heard.clone()?;
+        let leader = self.others().into_iter().find(|replica| replica.instance == instance)?;
+        Some((term, leader))
     }
 
     /// Does not run for the leadership before `pause` is over, or somebody else has led.
@@ -251,6 +287,10 @@ impl Detector for ElectionDetector {
         self.stand_back(RESIGNED).await;
     }
 }
+
+/// A successor that was told over the line takes over within so long, or the end of the reign is recorded, too. Before that
+/// the record would only get into the way of its claim.
+const SUCCESSION: Duration = Duration::from_millis(300);
 
 /// Who has resigned lets the others go first for so long.
 const RESIGNED: Duration = Duration::from_secs(5);

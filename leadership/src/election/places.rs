@@ -30,13 +30,13 @@ impl Seat {
         if self.places.here.as_ref() == Some(preferred) {
             return false;
         }
-        let holder = election.leader.as_ref().filter(|leader| leader.record.released.is_none());
-        let lost = holder.map(|holder| &holder.record.instance);
+        // It is lost, or has just handed over.
+        let before = election.leader.as_ref().map(|leader| &leader.record.instance);
         let joined = |peer: &String| self.lines.contains(peer) || self.callers.contains(peer);
         election.replicas.values().any(|replica| {
             replica.place == *preferred
                 && replica.instance != self.me
-                && lost != Some(&replica.instance)
+                && before != Some(&replica.instance)
                 && joined(&replica.instance)
         })
     }
@@ -44,6 +44,8 @@ impl Seat {
     /// Whether a claim that could be made now is to wait. Remembers since when it could be made.
     pub(super) fn holds_back(&mut self, election: &Election) -> bool {
         let since = *self.able_since.get_or_insert(self.now);
-        self.now < since + PRECEDENCE && self.gives_precedence(election)
+        let ended = election.leader.as_ref().and_then(|leader| self.ended(leader));
+        let named = ended.is_some_and(|ended| ended.successor == Some(&self.name));
+        !named && self.now < since + PRECEDENCE && self.gives_precedence(election)
     }
 }

@@ -28,7 +28,7 @@ impl Seat {
         let (beat, promise) = rule.beat(asked_at);
         rule.question = Some(Question { asked_at, beat, lasts: promise });
         let request = Request::Beat { term, electorate: rule.electorate, beat, promise };
-        self.out.extend(self.lines.iter().map(|to| Output::Ask { to: to.clone(), request }));
+        self.out.extend(self.lines.iter().map(|to| Output::Ask { to: to.clone(), request: request.clone() }));
     }
 
     /// Everything that a leader does when something has changed.

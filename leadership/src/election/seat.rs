@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::bequest::Bequest;
 use super::candidacy::Candidacy;
 use super::io::{Input, Output, Warrant};
 use super::line::{Answer, Request};
+use super::lines::Change;
 use super::pace::Pace;
 use super::places::Places;
 use super::records::Election;
@@ -47,6 +49,7 @@ pub(super) struct Seat {
     pub(super) callers: BTreeSet<String>,
     pub(super) voter: Voter,
     pub(super) rule: Option<Rule>,
+    pub(super) bequest: Option<Bequest>,
     pub(super) candidacy: Option<Candidacy>,
     pub(super) votes: u64,
     pub(super) warrant: Option<Warrant>,
@@ -87,6 +90,7 @@ impl Seat {
             callers: BTreeSet::new(),
             voter: Voter::default(),
             rule: None,
+            bequest: None,
             candidacy: None,
             votes: 0,
             warrant: None,
@@ -111,12 +115,7 @@ impl Seat {
         match input {
             Input::Observed(election) => self.observed(election),
             Input::Blind(why) => self.blind = Some(why),
-            Input::Linked(peer) => drop(self.lines.insert(peer)),
-            Input::Unlinked(peer) => drop(self.lines.remove(&peer)),
-            Input::Called(peer) => drop(self.callers.insert(peer)),
-            Input::Uncalled(peer) => drop(self.callers.remove(&peer)),
-            Input::Asked { from, request } => self.asked(from, request),
-            Input::Answered { from, answer } => self.answered(&from, answer),
+            Input::Line(change) => self.on_line(change),
             Input::Claiming => self.claiming(),
             Input::Claimed { term, asked_at } => self.claimed(term, asked_at),
             Input::NotClaimed => {
@@ -137,6 +136,7 @@ impl Seat {
                     self.out.push(Output::Ask { to, request: Request::Farewell { term } });
                 }
             }
+            Input::Bequeath { term, successor } => self.bequeath(term, successor),
             Input::Placed(places) => self.places = places,
             Input::Tick => {}
         }
@@ -158,7 +158,9 @@ impl Seat {
             [prove, beat, change].into_iter().flatten().min()
         });
         let running = self.rule.is_none().then(|| self.run_at());
-        [ruling.flatten(), running.flatten(), self.resigned].into_iter().flatten().min()
+        let heard = self.voter.promised(self.voter.newest()).filter(|_| self.is_behind());
+        let unheard = heard.filter(|at| *at > self.now);
+        [ruling.flatten(), running.flatten(), self.resigned, unheard].into_iter().flatten().min()
     }
 
     fn observed(&mut self, election: Election) {
@@ -188,6 +190,17 @@ impl Seat {
         self.election = Some(election);
     }
 
+    fn on_line(&mut self, change: Change) {
+        match change {
+            Change::Linked(peer) => drop(self.lines.insert(peer)),
+            Change::Unlinked(peer) => drop(self.lines.remove(&peer)),
+            Change::Called(peer) => drop(self.callers.insert(peer)),
+            Change::Uncalled(peer) => drop(self.callers.remove(&peer)),
+            Change::Asked { from, request } => self.asked(from, request),
+            Change::Answered { from, answer } => self.answered(&from, answer),
+        }
+    }
+
     fn asked(&mut self, from: String, request: Request) {
         let leading = self.rule.as_ref().map(|rule| rule.term);
         let answer = match request {
@@ -196,7 +209,7 @@ impl Seat {
                     self.fenced(&format!("term {term} was claimed"));
                 }
                 let leading = self.rule.as_ref().map(|rule| rule.term);
-                self.voter.beat(self.now, leading, (term, electorate, beat, promise))
+                self.voter.beat(self.now, leading, &from, (term, electorate, beat, promise))
             }
             Request::Vote { term, electorate, vote } => {
                 let lost = self.has_lost_term(term);
@@ -206,6 +219,7 @@ impl Seat {
                 self.voter.vote(self.now, leading, lost, (term, electorate, vote))
             }
             Request::Farewell { term } => return self.voter.farewell(term),
+            Request::Bequest { term, successor } => return self.bequeathed(from, term, successor),
         };
         self.out.push(Output::Reply { to: from, answer });
     }
@@ -249,8 +263,8 @@ impl Seat {
         let warrant = self.warrant.take();
         if warrant.is_some() {
             let leader = self.election.as_ref().and_then(|election| election.leader.as_ref());
-            let released = leader.and_then(|leader| leader.record.released.as_ref());
-            self.named = released.is_some_and(|released| released.successor.as_ref() == Some(&self.name));
+            let ended = leader.and_then(|leader| self.ended(leader));
+            self.named = ended.is_some_and(|ended| ended.successor == Some(&self.name));
         }
         self.claiming.clone_from(&warrant);
         self.out.push(Output::Warrant(warrant));
@@ -295,6 +309,19 @@ impl Seat {
         warrant.old_until.map(|until| until.max(lease))
     }
 
+    /// Whether what is seen of the election is older than what is known of it.
+    fn is_behind(&self) -> bool {
+        self.election.as_ref().is_some_and(|election| election.term() < self.voter.newest())
+    }
+
+    /// The name of the newest leader, while it is heard: its claim is still to be seen.
+    fn hears<'a>(&self, election: &'a Election) -> Option<&'a String> {
+        let (term, instance) = self.voter.heard().filter(|(term, _)| *term == self.voter.newest())?;
+        let heard = self.voter.promised(*term).is_some_and(|until| self.now < until);
+        let record = election.replicas.get(instance).filter(|_| heard)?;
+        Some(&record.name)
+    }
+
     /// Publishes what this replica sees, if that is news.
     fn say(&mut self) {
         let leads = self.rule.is_some() || self.warrant.is_some() || self.claiming.is_some();
@@ -305,7 +332,10 @@ impl Seat {
             }
             (_, Some(why)) => Leadership::Unknown { why: why.clone() },
             (None, None) => Leadership::not_looked(),
-            (Some(election), None) if election.term() < self.voter.newest() => Leadership::Unknown {
+            (Some(election), None) if self.is_behind() && self.hears(election).is_some() => {
+                Leadership::Following { leader: self.hears(election).cloned() }
+            }
+            (Some(election), None) if self.is_behind() => Leadership::Unknown {
                 why: format!(
                     "{kept_in} knows of term {}, but term {} was there before: has it been wiped, or restored from an older \
                      backup? Nobody leads on that; restore a newer backup, or restart every manager and plugin to go on \
@@ -316,8 +346,8 @@ impl Seat {
                 ),
             },
             (Some(Election { leader: None, .. }), None) => Leadership::Following { leader: None },
-            (Some(Election { leader: Some(leader), .. }), None) => match &leader.record.released {
-                Some(released) => Leadership::Following { leader: released.successor.clone() },
+            (Some(Election { leader: Some(leader), .. }), None) => match self.ended(leader) {
+                Some(ended) => Leadership::Following { leader: ended.successor.cloned() },
                 None if leader.record.instance == self.me => Leadership::Following { leader: None },
                 None => match &self.candidacy {
                     Some(candidacy) => Leadership::Unknown { why: candidacy.describe(&leader.record.name) },

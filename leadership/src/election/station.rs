@@ -11,6 +11,7 @@ use super::io::{Input, Output, Warrant};
 use super::line::Incoming;
 use super::lines::{Change, Lines};
 use super::places::Places;
+use super::records::Election;
 use super::register::Register;
 use super::seat::Seat;
 use super::sight::Sighting;
@@ -29,6 +30,7 @@ pub(super) enum Command {
     Confirm { term: u64, asked_at: Duration, answer: oneshot::Sender<Result<Duration, OfficeError>> },
     Resign { until: Duration, done: oneshot::Sender<()> },
     Farewell { term: u64 },
+    Bequeath { term: u64, successor: Option<String> },
     Line(Incoming),
 }
 
@@ -39,6 +41,8 @@ pub(super) struct Aside {
     pub(super) named: bool,
     /// Whom a line joins with this replica.
     pub(super) joined: BTreeSet<String>,
+    /// The leader that was last promised something: its term and its process.
+    pub(super) heard: Option<(u64, String)>,
 }
 
 pub(super) struct Station {
@@ -47,6 +51,8 @@ pub(super) struct Station {
     pub(super) register: Register,
     pub(super) clock: Clock,
     pub(super) said: watch::Sender<Leadership>,
+    /// The election as it was seen last.
+    pub(super) known: watch::Sender<Arc<Election>>,
     pub(super) term: watch::Sender<u64>,
     pub(super) aside: watch::Sender<Aside>,
     pub(super) warrant: Option<oneshot::Sender<Option<Warrant>>>,
@@ -107,14 +113,7 @@ impl Station {
                 "another replica that lives has the same name: give each its own --name"
             );
         }
-        self.step(match change {
-            Change::Linked(peer) => Input::Linked(peer),
-            Change::Unlinked(peer) => Input::Unlinked(peer),
-            Change::Called(peer) => Input::Called(peer),
-            Change::Uncalled(peer) => Input::Uncalled(peer),
-            Change::Asked { from, request } => Input::Asked { from, request },
-            Change::Answered { from, answer } => Input::Answered { from, answer },
-        });
+        self.step(Input::Line(change));
     }
 
     fn commanded(&mut self, command: Command) {
@@ -139,6 +138,7 @@ impl Station {
                 let _ = done.send(());
             }
             Command::Farewell { term } => self.step(Input::Farewell { term }),
+            Command::Bequeath { term, successor } => self.step(Input::Bequeath { term, successor }),
             Command::Line(line) => self.lines.take(line),
         }
     }
@@ -147,11 +147,10 @@ impl Station {
         match sighting {
             Some(Sighting::Seen(_)) if self.register.went_back().is_some() => {}
             Some(Sighting::Seen(election)) => {
-                let term = election.term();
-                self.term.send_if_modified(|known| std::mem::replace(known, term) != term);
                 for peer in self.lines.keep(&election.replicas) {
-                    self.step(Input::Unlinked(peer));
+                    self.step(Input::Line(Change::Unlinked(peer)));
                 }
+                self.known.send_replace(Arc::clone(&election));
                 self.step(Input::Observed(Arc::unwrap_or_clone(election)));
             }
             Some(Sighting::Blind(why)) => self.step(Input::Blind(why)),
@@ -170,11 +169,14 @@ impl Station {
         for output in self.seat.step(now, input) {
             self.perform(now, output);
         }
-        let (named, joined) = (self.seat.named, &self.seat.lines);
+        // By a record or by its leader's word: a leader that speaks is recorded.
+        let term = self.seat.voter.newest();
+        self.term.send_if_modified(|known| std::mem::replace(known, term) != term);
+        let (named, joined, heard) = (self.seat.named, &self.seat.lines, self.seat.voter.heard());
         self.aside.send_if_modified(|aside| {
-            let news = aside.named != named || aside.joined != *joined;
+            let news = aside.named != named || aside.joined != *joined || aside.heard.as_ref() != heard;
             if news {
-                *aside = Aside { named, joined: joined.clone() };
+                *aside = Aside { named, joined: joined.clone(), heard: heard.cloned() };
             }
             news
         });
@@ -238,6 +240,7 @@ pub(super) struct Ends {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) said: watch::Receiver<Leadership>,
     pub(super) sight: watch::Receiver<Option<Sighting>>,
+    pub(super) known: watch::Receiver<Arc<Election>>,
     pub(super) term: watch::Receiver<u64>,
     pub(super) aside: watch::Receiver<Aside>,
     pub(super) tasks: JoinSet<()>,
@@ -259,6 +262,7 @@ pub(super) fn start(parts: Parts) -> Ends {
     let Parts { seat, lines, register, clock, replica, lease_ttl, places } = parts;
     let (commands, orders) = mpsc::channel(64);
     let (said, reader) = watch::channel(Leadership::not_looked());
+    let (known, last_seen) = watch::channel(Arc::default());
     let (term, newest) = watch::channel(0);
     let (aside, known_aside) = watch::channel(Aside::default());
     let (seen, sight) = watch::channel(None);
@@ -272,6 +276,7 @@ pub(super) fn start(parts: Parts) -> Ends {
         register,
         clock: Arc::clone(&clock),
         said,
+        known,
         term,
         aside,
         warrant: None,
@@ -279,5 +284,13 @@ pub(super) fn start(parts: Parts) -> Ends {
         writes: JoinSet::new(),
     };
     tasks.spawn(station.run(orders, sight, places));
-    Ends { commands, said: reader, sight: seen_by_all, term: newest, aside: known_aside, tasks }
+    Ends {
+        commands,
+        said: reader,
+        sight: seen_by_all,
+        known: last_seen,
+        term: newest,
+        aside: known_aside,
+        tasks,
+    }
 }

@@ -28,6 +28,8 @@ pub(super) struct Voter {
     abjured: Option<(u64, u64)>,
     /// A term whose leader said that it is over.
     over: u64,
+    /// The leader that was last promised something: its term and its process.
+    heard: Option<(u64, String)>,
 }
 
 impl Voter {
@@ -39,6 +41,11 @@ impl Voter {
     /// The newest term known.
     pub(super) fn newest(&self) -> u64 {
         self.newest
+    }
+
+    /// The leader that was last promised something: its term and its process.
+    pub(super) fn heard(&self) -> Option<&(u64, String)> {
+        self.heard.as_ref()
     }
 
     /// The leader of this term said that it leads no more.
@@ -74,6 +81,7 @@ impl Voter {
         &mut self,
         now: Duration,
         leading: Option<u64>,
+        from: &str,
         (term, electorate, beat, promise): (u64, u64, u64, Duration),
     ) -> Answer {
         let refused = |newest, electorate| Answer::Refused { beat, term: newest, electorate };
@@ -83,6 +91,9 @@ impl Voter {
         self.newest = term;
         if let Some((_, under)) = self.abjured.filter(|_| self.abjured(term, electorate)) {
             return refused(term, under);
+        }
+        if self.heard.as_ref().is_none_or(|(known, by)| *known != term || by != from) {
+            self.heard = Some((term, from.to_owned()));
         }
         let until = now.saturating_add(with_drift(promise));
         self.last = (term, self.promised(term).unwrap_or_default().max(until));
@@ -134,7 +145,7 @@ mod tests {
     #[test]
     fn who_hears_the_leader_votes_for_nobody_and_who_lost_it_tells_how_long_its_promise_lasts() {
         let mut voter = Voter::default();
-        assert!(promised(&voter.beat(100 * MS, None, (5, 5, 1, 80 * MS))));
+        assert!(promised(&voter.beat(100 * MS, None, "a", (5, 5, 1, 80 * MS))));
         assert_eq!(granted(voter.vote(110 * MS, None, false, (5, 5, 1))), None);
         // 80 ms and an eighth from 100.
         assert_eq!(granted(voter.vote(110 * MS, None, true, (5, 5, 2))), Some(80 * MS));
@@ -144,29 +155,32 @@ mod tests {
     #[test]
     fn after_a_vote_nothing_is_promised_but_under_a_newer_electorate() {
         let mut voter = Voter::default();
-        voter.beat(100 * MS, None, (5, 5, 1, 80 * MS));
+        voter.beat(100 * MS, None, "a", (5, 5, 1, 80 * MS));
         voter.vote(110 * MS, None, true, (5, 7, 1));
         assert_eq!(
-            voter.beat(111 * MS, None, (5, 7, 2, 80 * MS)),
+            voter.beat(111 * MS, None, "a", (5, 7, 2, 80 * MS)),
             Answer::Refused { beat: 2, term: 5, electorate: 7 }
         );
-        assert!(promised(&voter.beat(112 * MS, None, (5, 8, 3, 80 * MS))));
-        assert!(promised(&voter.beat(113 * MS, None, (6, 6, 1, 80 * MS))), "another term is another matter");
+        assert!(promised(&voter.beat(112 * MS, None, "a", (5, 8, 3, 80 * MS))));
+        assert!(
+            promised(&voter.beat(113 * MS, None, "a", (6, 6, 1, 80 * MS))),
+            "another term is another matter"
+        );
     }
 
     #[test]
     fn an_older_term_gets_neither_promise_nor_vote() {
         let mut voter = Voter::default();
         voter.learn(6);
-        assert!(!promised(&voter.beat(MS, None, (5, 5, 1, 80 * MS))));
+        assert!(!promised(&voter.beat(MS, None, "a", (5, 5, 1, 80 * MS))));
         assert_eq!(granted(voter.vote(MS, None, true, (5, 5, 1))), None);
     }
 
     #[test]
     fn a_promise_to_an_older_term_outlives_the_newer_one() {
         let mut voter = Voter::default();
-        voter.beat(100 * MS, None, (5, 5, 1, 800 * MS));
-        voter.beat(101 * MS, None, (6, 6, 1, 80 * MS));
+        voter.beat(100 * MS, None, "a", (5, 5, 1, 800 * MS));
+        voter.beat(101 * MS, None, "a", (6, 6, 1, 80 * MS));
         assert_eq!(granted(voter.vote(200 * MS, None, true, (6, 6, 1))), Some(800 * MS));
     }
 }

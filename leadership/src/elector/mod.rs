@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use self::backoff::Backoff;
 pub use self::io::{Input, Lost, Output};
-use self::phase::{Confirm, Phase, Reign};
+use self::phase::{Announced, Confirm, Phase, Reign};
 use crate::{Leadership, OfficeError, Timing};
 
 /// How long a claim may take at first; a claim loads the state. Doubled each time it was not enough.
@@ -56,13 +56,6 @@ pub struct Elector {
     fenced: Backoff,
     unavailable: Backoff,
     refused: Backoff,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Announced {
-    Leading,
-    Following(Option<String>),
-    Unknown(String),
 }
 
 impl Elector {

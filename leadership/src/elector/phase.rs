@@ -1,4 +1,4 @@
-//! How far a replica is on its way to a term.
+//! How far a replica is on its way to a term, and what it said of that.
 
 use std::time::Duration;
 
@@ -38,4 +38,12 @@ impl Reign {
 pub(super) enum Confirm {
     Due(Duration),
     Asked { asked_at: Duration, give_up: Duration },
+}
+
+/// What was published last.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Announced {
+    Leading,
+    Following(Option<String>),
+    Unknown(String),
 }

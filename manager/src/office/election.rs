@@ -9,10 +9,11 @@ use om_leadership::election::{ElectionDetector, Guard, Warrant};
 use om_leadership::{Office, OfficeError};
 use om_store::kv::{Grounds, KvStore};
 use om_store::{Candidate, Store, Term};
+use tracing::info;
 
 use super::plain::tell;
-use super::{Before, Bench, Granted, MakeOpening, Newest, judge, not_held};
-use crate::reign::Opening;
+use super::{Before, Bench, Granted, MakeOpening, Newest, judge, not_held, release};
+use crate::reign::{End, Opening};
 
 /// Grants terms by claiming the store on the grounds of the election.
 pub(crate) struct ElectionOffice {
@@ -46,7 +47,7 @@ impl ElectionOffice {
 
     /// What the reign would begin with, if that can be told before the claim.
     fn opening(&self, warrant: &Warrant) -> Option<Arc<Opening>> {
-        let made = self.open_with.get()?(warrant.released);
+        let made = self.open_with.get()?(warrant.old_until.is_none());
         // After the claim the same shows again.
         made.inspect_err(|error| tracing::debug!(%error, "what opens the reign is made after the claim"))
             .ok()
@@ -81,8 +82,9 @@ impl Office for ElectionOffice {
         self.store.stand_on(Some(self.grounds(bid.warrant(), opening.as_deref())?));
         let token = self.store.claim(&self.candidate, Term(bid.warrant().term)).await.map_err(judge)?;
         let term = token.term().0;
-        // What the leader before released, and what the store knows of it, says itself that everything has stopped.
-        let before = bid.won(term).await.map_or(Before::Unknown, Before::Until);
+        let stopped = bid.warrant().old_until.is_none();
+        let until = bid.won(term).await;
+        let before = if stopped { Before::Stopped } else { until.map_or(Before::Unknown, Before::Until) };
         tell(&*self.store, term);
         self.newest.set(Granted { token, before, opening });
         Ok(term)
@@ -113,9 +115,19 @@ impl Bench for ElectionOffice {
         self.newest.forfeit(term);
     }
 
-    async fn ended(&self, term: u64, released: bool) {
-        if !released {
-            self.election.farewell(term).await;
+    async fn ended(&self, end: End) {
+        let End { token, successor, stopped } = end;
+        let (term, successor) = (token.term().0, successor.as_deref());
+        if !stopped {
+            return self.election.farewell(term).await;
+        }
+        // What is said cannot be taken back: nothing is ruled or written under this term any more.
+        self.newest.forfeit(term);
+        self.store.retire(&token);
+        if self.election.bequeath(term, successor).await {
+            info!(term, successor, "freed; the claim is bequeathed");
+        } else {
+            release(&*self.store, token, successor).await;
         }
     }
 }

@@ -8,18 +8,20 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use om_leadership::OfficeError;
-use om_store::{Error, Token};
-use tracing::warn;
+use om_store::{Error, Store, Token};
+use tracing::{info, warn};
 
 pub(crate) use election::ElectionOffice;
 pub(crate) use plain::StoreOffice;
 
-use crate::reign::Opening;
+use crate::reign::{End, Opening};
 
 /// What is known of the authority of earlier leaders when a term is granted, beside what their plugins say themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Before {
-    /// No more than what the store says: either everything has stopped, or it is over a whole authority after the claim.
+    /// The leader before said that everything has stopped, or there was none.
+    Stopped,
+    /// It is over a whole authority after the claim.
     Unknown,
     /// It is over at this moment of the clock.
     Until(Duration),
@@ -63,8 +65,8 @@ impl Newest {
 /// What the succession needs of an office.
 #[async_trait]
 pub(crate) trait Bench: om_leadership::Office {
-    /// Says how to make up what a reign begins with; `released`: the claim before was. Where it can, the office has it
-    /// written with the claim.
+    /// Says how to make up what a reign begins with; `stopped`: everything has that was done before. Where it
+    /// can, the office has it written with the claim.
     fn open_with(&self, _: MakeOpening) {}
 
     /// What `term` rests on, if that is the newest term that was granted here.
@@ -73,8 +75,21 @@ pub(crate) trait Bench: om_leadership::Office {
     /// Gives a term up.
     fn forfeit(&self, term: u64);
 
-    /// A reign has ended, and its claim was released (everything has stopped) or not.
-    async fn ended(&self, term: u64, released: bool);
+    /// A reign has ended: tells whoever is to know.
+    async fn ended(&self, end: End);
+}
+
+/// How long the store may take for a release.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Records that everything has stopped that was done under a claim, so that the next leader need not wait.
+async fn release(store: &dyn Store, token: Token, successor: Option<&str>) {
+    let term = token.term().0;
+    match tokio::time::timeout(RELEASE_PATIENCE, store.release(token, successor)).await {
+        Ok(Ok(())) => info!(term, successor, "freed; the claim is released"),
+        Ok(Err(error)) => info!(term, %error, "freed"),
+        Err(_) => warn!(term, "freed; the store does not take the release"),
+    }
 }
 
 /// What a store's error means for a candidate.

@@ -8,8 +8,9 @@ use om_leadership::{Office, OfficeError};
 use om_store::{Candidate, Store};
 use tracing::info;
 
-use super::{Before, Bench, Granted, Newest, judge, not_held};
+use super::{Before, Bench, Granted, Newest, judge, not_held, release};
 use crate::records::SERVICES;
+use crate::reign::End;
 
 /// Grants terms by claiming the store, and confirms them by asking it.
 pub(crate) struct StoreOffice {
@@ -32,7 +33,9 @@ impl Office for StoreOffice {
         let token = self.store.claim(&self.candidate, seen).await.map_err(judge)?;
         let term = token.term().0;
         tell(&*self.store, term);
-        self.newest.set(Granted { token, before: Before::Unknown, opening: None });
+        let stopped = token.previous().is_none_or(|claim| claim.released);
+        let before = if stopped { Before::Stopped } else { Before::Unknown };
+        self.newest.set(Granted { token, before, opening: None });
         Ok(term)
     }
 
@@ -53,7 +56,11 @@ impl Bench for StoreOffice {
         self.newest.forfeit(term);
     }
 
-    async fn ended(&self, _: u64, _: bool) {}
+    async fn ended(&self, end: End) {
+        if end.stopped {
+            release(&*self.store, end.token, end.successor.as_deref()).await;
+        }
+    }
 }
 
 /// Says what a claim found.

@@ -29,6 +29,9 @@ fn asked(request: Request) -> to::Message {
         }
         Request::Vote { term, electorate, vote } => to::Message::Vote(to::Vote { term, electorate, vote }),
         Request::Farewell { term } => to::Message::Farewell(to::Farewell { term }),
+        Request::Bequest { term, successor } => {
+            to::Message::Bequest(to::Bequest { term, successor: successor.unwrap_or_default() })
+        }
     }
 }
 
@@ -40,6 +43,9 @@ fn request(message: to::Message) -> Option<Request> {
         }
         to::Message::Vote(to::Vote { term, electorate, vote }) => Request::Vote { term, electorate, vote },
         to::Message::Farewell(to::Farewell { term }) => Request::Farewell { term },
+        to::Message::Bequest(to::Bequest { term, successor }) => {
+            Request::Bequest { term, successor: Some(successor).filter(|name| !name.is_empty()) }
+        }
         to::Message::Hello(_) => return None,
     })
 }

@@ -3,7 +3,7 @@
 //! Before a plugin gets authority, the grant is recorded. So a new leader knows which plugins of the old one might
 //! still act, and starts nothing of their kinds before each has stopped. What proves that:
 //!
-//! * the old leader said so when it released its claim;
+//! * the old leader said so when it released its claim, or bequeathed it;
 //! * the plugin itself, by opening a session under the new term;
 //! * the plugin itself, by the secret of its will;
 //! * a socket on this host that nobody listens at any more: its plugin is dead;
@@ -63,13 +63,12 @@ pub(super) struct Grants {
 
 impl Grants {
     pub(super) fn inherit(realm: &Realm, granted: &Granted, opening: Opening) -> Self {
-        let Granted { token, before, .. } = granted;
+        let before = granted.before;
         let claimed_at = (realm.clock)();
         let (mut old, mut known) = (BTreeMap::new(), BTreeMap::new());
-        let released = token.previous().is_none_or(|claim| claim.released);
         for (key, grant, modified) in opening.before {
             known.extend(grant.kinds.iter().map(|kind| (kind.clone(), grant.plugin.clone())));
-            if !released {
+            if before != Before::Stopped {
                 old.insert(key, Old { grant, modified });
             }
         }
@@ -79,7 +78,7 @@ impl Grants {
             own: Mutex::new(opening.own),
             known,
             claimed_at,
-            before: *before,
+            before,
         }
     }
 
@@ -99,6 +98,7 @@ impl Grants {
     fn runs_out(&self, grant: &GrantRecord) -> Duration {
         match self.before {
             Before::Until(moment) => moment,
+            Before::Stopped => self.claimed_at,
             Before::Unknown => {
                 let authority = Duration::from_millis(grant.authority_ms);
                 // An eighth more, for clocks of two hosts that do not run at the same rate.

@@ -35,7 +35,7 @@ use tracing::{info, warn};
 use crate::board::Board;
 use crate::errors;
 use crate::locks::Locks;
-use crate::office::Granted;
+use crate::office::{Before, Granted};
 use crate::records::{FREED, SERVICES, Stored, key};
 use crate::wills::{FindHeirs, Wills};
 
@@ -111,8 +111,7 @@ impl Reign {
         let (opening, first) = match written {
             Some(opening) => (Arc::unwrap_or_clone(opening), None),
             None => {
-                let released = granted.token.previous().is_none_or(|claim| claim.released);
-                let opening = Opening::make(&realm, released)?;
+                let opening = Opening::make(&realm, granted.before == Before::Stopped)?;
                 let first = opening.change.clone();
                 (opening, Some(first))
             }
@@ -259,35 +258,36 @@ impl Reign {
         record.map(|record| Stored::read(key, &record)).transpose().map_err(|error| errors::of_store(&error))
     }
 
-    /// Ends the reign: calls under way are cancelled, every service is freed, and if all plugins said that they have
-    /// stopped, the claim is released, so that the next leader need not wait. Whether it was.
-    pub(crate) async fn end(self) -> bool {
+    /// Ends the reign: calls under way are cancelled, and every service is freed.
+    pub(crate) async fn end(self) -> End {
         let services = self.0.realm.store.view().count(SERVICES);
         info!(term = self.term(), services, "freeing every service");
         self.0.over.cancel();
         self.0.tasks.close();
         self.0.calls.close();
         let all = async { tokio::join!(self.0.tasks.wait(), self.0.calls.wait()) };
-        if tokio::time::timeout(RELEASE_PATIENCE + Duration::from_secs(1), all).await.is_err() {
+        let ended = tokio::time::timeout(RELEASE_PATIENCE + Duration::from_secs(1), all).await.is_ok();
+        if !ended {
             warn!("a task of the reign that ended does not stop; its writes are fenced");
         }
-        if !self.0.grants.all_returned() {
+        let returned = self.0.grants.all_returned();
+        if !returned {
             info!(
                 term = self.term(),
                 "not every plugin said that it stopped; its authority runs out by itself"
             );
-            return false;
         }
-        let successor = self.0.successor.get().map(String::as_str);
-        let released = self.0.realm.store.release(self.0.token.clone(), successor);
-        match tokio::time::timeout(RELEASE_PATIENCE, released).await {
-            Ok(Ok(())) => {
-                info!(term = self.term(), successor, "freed; the claim is released");
-                return true;
-            }
-            Ok(Err(error)) => info!(term = self.term(), %error, "freed"),
-            Err(_) => warn!(term = self.term(), "freed; the store does not take the release"),
-        }
-        false
+        let (token, successor) = (self.0.token.clone(), self.0.successor.get().cloned());
+        End { token, successor, stopped: ended && returned }
     }
+}
+
+/// How a reign ended.
+pub(crate) struct End {
+    /// The claim that it ruled by.
+    pub(crate) token: Token,
+    /// The replica that is to follow, if one was chosen.
+    pub(crate) successor: Option<String>,
+    /// Everything that was done under it has stopped: all plugins said so.
+    pub(crate) stopped: bool,
 }

@@ -28,11 +28,11 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// For the state as it is now. `released`: the claim before was released, so that its grants are over.
+    /// For the state as it is now. `stopped`: what was done under earlier claims has, so that their grants are over.
     ///
     /// # Errors
     /// A record that cannot be read.
-    pub(crate) fn make(realm: &Realm, released: bool) -> Result<Self, Error> {
+    pub(crate) fn make(realm: &Realm, stopped: bool) -> Result<Self, Error> {
         let view = realm.store.view();
         // First: what is read after it is as new, or newer, and then it is not written with a claim.
         let revision = view.revision();
@@ -47,7 +47,7 @@ impl Opening {
         for (key, own) in &own {
             change = change.put(key.as_str(), own.grant.encode_to_vec());
         }
-        let over = before.iter().filter(|(key, ..)| released && !own.contains_key(key));
+        let over = before.iter().filter(|(key, ..)| stopped && !own.contains_key(key));
         let change = over.fold(change, |change, (key, ..)| change.delete(key.as_str()));
         Ok(Self { revision, change, own, before })
     }

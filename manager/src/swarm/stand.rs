@@ -8,8 +8,10 @@ use om_swarm::node::{Availability, NodeState, Role, Sight};
 pub(super) enum Duty {
     /// Lead on.
     Stay,
-    /// Hand over while the engine still takes writes.
+    /// Hand over, in order.
     HandOver,
+    /// Hand over before the engine takes no more writes, which may be in a moment.
+    Flee,
     /// End the reign: nothing can be written from here any more.
     GiveUp,
 }
@@ -36,7 +38,7 @@ impl Stand {
         let (duty, unfit) = match &sight.state {
             NodeState::Active if sight.wanted == Role::Worker => {
                 let mend = format!("docker node promote {}", sight.name());
-                (Duty::HandOver, Some(format!("this node is being made a worker; to undo that: {mend}")))
+                (Duty::Flee, Some(format!("this node is being made a worker; to undo that: {mend}")))
             }
             NodeState::Active if drained(&sight.node) && counts => {
                 let mend = format!("docker node update --availability active {}", sight.name());
@@ -124,7 +126,7 @@ mod tests {
             assert!(stand.unfit.is_some_and(|why| why.contains(command)), "{state:?}");
         }
         let stand = Stand::of(&Sight { wanted: Role::Worker, ..sight(&[ACTIVE; 3]) }, &others());
-        assert_eq!(stand.duty, Duty::HandOver);
+        assert_eq!(stand.duty, Duty::Flee);
         assert!(stand.unfit.is_some_and(|why| why.contains("docker node promote node-a")));
     }
 

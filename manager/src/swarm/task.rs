@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use om_api::clock::since_boot;
+use om_api::{Error, v1};
 use om_kv::layout::ReplicaRecord;
 use om_leadership::Standing;
 use om_leadership::election::Places;
@@ -21,6 +22,9 @@ use crate::replica::Replica;
 /// While something may come of time alone, and otherwise: replicas come and go unseen.
 const SOON: Duration = Duration::from_millis(50);
 const LATER: Duration = Duration::from_millis(500);
+/// A reign that is given up ends with the word that everything has stopped. Where plugins take longer than this to say so, the
+/// others hear before that nobody leads.
+const PLUGINS_PATIENCE: Duration = Duration::from_millis(100);
 
 /// Keeps the leader beside the Swarm's own, and away from nodes that cannot have it.
 pub(crate) struct Attendant {
@@ -83,11 +87,24 @@ impl Attendant {
             Duty::GiveUp => {
                 warn!(term, why, "cannot lead from here: giving the term up");
                 handover.campaign.resign().await;
-                handover.election.farewell(term).await;
+                let election = handover.election.clone();
+                self.handing.spawn(async move {
+                    tokio::time::sleep(PLUGINS_PATIENCE).await;
+                    election.farewell(term).await;
+                });
             }
             Duty::HandOver => {
                 let fit = joined.iter().find(|other| can_lead(seen, &other.place));
                 self.hand_over(fit, why, replica, handover);
+            }
+            Duty::Flee => {
+                if self.handing.is_empty() && joined.iter().any(|other| can_lead(seen, &other.place)) {
+                    self.follow.tried(now);
+                    info!(why, "handing over");
+                    // Whose engine is the first to get on with the Swarm's next leader is not known yet.
+                    let (replica, handover) = (replica.clone(), handover.clone());
+                    self.handing.spawn(async move { told(handover.flee(&replica).await) });
+                }
             }
             Duty::Stay => {
                 if let Some(place) = follows {
@@ -96,7 +113,7 @@ impl Attendant {
                 }
             }
         }
-        self.follow.waits() || duty == Duty::HandOver
+        self.follow.waits() || matches!(duty, Duty::HandOver | Duty::Flee)
     }
 
     /// Tells the election where this replica stands, and the log what is new about it.
@@ -127,10 +144,14 @@ impl Attendant {
         self.follow.tried(now);
         info!(to, why, "handing over");
         let (replica, handover) = (replica.clone(), handover.clone());
-        self.handing.spawn(async move {
-            if let Err(error) = handover.run(&replica, &to).await {
-                warn!(to, error = error.message, "the handover failed");
-            }
-        });
+        self.handing.spawn(async move { told(handover.run(&replica, &to).await) });
+    }
+}
+
+/// Tells the log what became of a handover.
+fn told(handed: Result<v1::HandoverResponse, Error>) {
+    match handed {
+        Ok(done) => info!(term = done.term, "handed over"),
+        Err(error) => warn!(error = error.message, "the handover failed"),
     }
 }

@@ -222,6 +222,15 @@ impl Shared {
         self.known().held(token.term()).map(drop)
     }
 
+    /// Nothing is written under the claim of this term any more, but its release.
+    pub(crate) fn retire(&self, own: Term) {
+        let fenced = self.fenced(own);
+        let mut known = self.known();
+        if let Some(reign) = known.reign.as_mut().filter(|reign| reign.term == own) {
+            reign.spoiled = Some(fenced);
+        }
+    }
+
     pub(crate) async fn release(&self, token: &Token, successor: Option<&str>) -> Result<()> {
         let own = token.term();
         // Whatever becomes of the record, nothing is written under the token any more.

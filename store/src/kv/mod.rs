@@ -121,6 +121,11 @@ impl KvStore {
         *self.grounds.lock().unwrap_or_else(PoisonError::into_inner) = grounds;
     }
 
+    /// From now on nothing is written under this claim but its release: what is still to be sent is refused.
+    pub fn retire(&self, token: &Token) {
+        self.shared().retire(token.term());
+    }
+
     fn shared(&self) -> &Arc<Shared> {
         &self.engine.shared
     }

@@ -7,13 +7,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{NodeState, Sight, sight};
+use super::{NodeState, Role, Sight, sight};
 use crate::engine::{Engine, Events, Trouble};
 
 /// How a [`NodeWatch`] goes about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeOptions {
-    /// How often the engine is asked where no event tells of a change.
+    /// How often the engine is asked where no event tells of a change. Ten times as often while its node is being made a worker: no
+    /// event tells when that is done.
     pub poll: Duration,
     /// How long it may take for an answer.
     pub attempt: Duration,
@@ -53,7 +54,8 @@ struct Watcher {
     engine: Engine,
     options: NodeOptions,
     sender: watch::Sender<Sight>,
-    events: Option<Events>,
+    /// The events, and since when they have come.
+    events: Option<(Events, Instant)>,
 }
 
 /// Of what `docker info` says, the node's part.
@@ -79,8 +81,10 @@ struct SwarmInfo {
 impl Watcher {
     async fn run(mut self) {
         loop {
-            let next = Instant::now() + self.options.poll;
+            let begun = Instant::now();
             let seen = self.look().await;
+            let passing = seen.state == NodeState::Active && seen.wanted == Role::Worker;
+            let next = begun + if passing { self.options.poll / 10 } else { self.options.poll };
             self.sender.send_if_modified(|sight| {
                 let moves = *sight != seen;
                 if moves {
@@ -90,13 +94,15 @@ impl Watcher {
                 moves
             });
             if self.events.is_none() {
-                self.events = self.engine.events(&["node"], self.options.attempt).await.ok();
+                let events = self.engine.events(&["node"], self.options.attempt).await.ok();
+                self.events = events.map(|events| (events, Instant::now()));
             }
             tokio::select! {
                 () = sleep_until(next) => {}
                 heard = heard(&mut self.events) => if !heard {
-                    self.events = None;
-                    sleep_until(next).await;
+                    let since = self.events.take().map_or(next, |(_, since)| since);
+                    // Why is seen at once; but an engine that ends them again and again is asked no more often than else.
+                    sleep_until(since + self.options.poll).await;
                 }
             }
         }
@@ -155,9 +161,9 @@ fn blinding(trouble: &Trouble) -> NodeState {
 }
 
 /// Waits for an event; whether there was one. For ever where none come.
-async fn heard(events: &mut Option<Events>) -> bool {
+async fn heard(events: &mut Option<(Events, Instant)>) -> bool {
     match events {
-        Some(events) => events.next().await.is_some(),
+        Some((events, _)) => events.next().await.is_some(),
         None => std::future::pending().await,
     }
 }

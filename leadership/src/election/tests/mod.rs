@@ -1,5 +1,6 @@
 //! Whole elections, in a world where everything goes wrong.
 
+mod handover;
 mod places;
 mod real;
 mod world;
@@ -15,13 +16,15 @@ const SEEDS: u64 = 400;
 
 #[test]
 fn two_never_have_authority_whatever_happens_to_processes_lines_clocks_and_etcd() {
-    let mut reigns = 0;
+    let (mut reigns, mut bequests) = (0, 0);
     for seed in 0..SEEDS {
         let mut world = World::new(seed, 3 + (seed % 3) as usize);
         world.run_with(Faults::all(), 60_000 * MS);
         reigns += world.reigns();
+        bequests += world.bequests();
     }
     // What nobody ever did would prove nothing.
+    assert!(bequests > SEEDS as usize, "{bequests} bequests in {SEEDS} runs");
     assert!(reigns > SEEDS as usize * 5, "{reigns} reigns in {SEEDS} runs");
 }
 

@@ -48,7 +48,11 @@ struct Bare {
     layout: Layout,
     me: ReplicaRecord,
     detector: Arc<ElectionDetector>,
+    rests: Rests,
 }
+
+/// Until when the leaders before may act, by the last claim that was made.
+type Rests = Arc<Mutex<Option<Option<Duration>>>>;
 
 #[async_trait]
 impl Office for Bare {
@@ -79,7 +83,8 @@ impl Office for Bare {
         match self.etcd.txn(&txn, Duration::from_secs(2)).await {
             Ok(answer) if answer.succeeded => {
                 let term = answer.header.revision.unsigned_abs();
-                bid.won(term).await;
+                let until = bid.won(term).await;
+                *self.rests.lock().unwrap() = Some(until);
                 Ok(term)
             }
             Ok(_) => Err(OfficeError::Fenced("outrun".to_owned())),
@@ -96,6 +101,7 @@ struct Replica {
     name: String,
     detector: Arc<ElectionDetector>,
     campaign: Campaign,
+    rests: Rests,
     _taking: tokio::task::JoinSet<()>,
 }
 
@@ -132,10 +138,11 @@ impl Replica {
                 taking.take(line).await;
             }
         });
-        let office = Arc::new(Bare { etcd, layout, me, detector: detector.clone() });
+        let rests = Rests::default();
+        let office = Arc::new(Bare { etcd, layout, me, detector: detector.clone(), rests: rests.clone() });
         let timing = Timing::from_ttl(FLOOR).unwrap();
         let campaign = Campaign::start(detector.clone(), office, timing, clock.clone());
-        Self { name: name.to_owned(), detector, campaign, _taking: tasks }
+        Self { name: name.to_owned(), detector, campaign, rests, _taking: tasks }
     }
 
     /// The term, if it leads at this moment.
@@ -247,6 +254,29 @@ async fn who_stands_back_lets_another_lead() {
         _ => None,
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_bequeaths_is_followed_by_the_one_that_it_named_and_that_waits_for_nothing() {
+    if !etcd_is_here() {
+        return;
+    }
+    let cluster = Cluster::start(1, &[]);
+    let board = Switchboard::default();
+    let replicas = three(&cluster, &board);
+    let (at, term) = leader(&replicas, 0).await;
+    settled(&cluster, 3).await;
+    let named = (at + 1) % replicas.len();
+    replicas[at].campaign.resign().await;
+    // Whether that was soon is no matter: there is no release.
+    let _ = replicas[at].detector.bequeath(term, Some(&replicas[named].name)).await;
+    let (next, newer) = leader(&replicas, term).await;
+    assert!(next == named && newer > term, "{next} follows");
+    assert!(replicas[next].detector.was_named());
+    assert!(*replicas[next].rests.lock().unwrap() == Some(None), "everything has stopped before");
+    let (heard, leader) = eventually("its leader is heard", async || replicas[at].detector.heard()).await;
+    assert_eq!((heard, leader.name), (newer, replicas[next].name.clone()));
+    assert!(!replicas[at].detector.bequeath(newer, Some("nobody")).await, "nobody of that name hears it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

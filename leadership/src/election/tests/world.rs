@@ -5,19 +5,22 @@
 //! What is checked, always: the authority that was ever published under a term is over before anybody with a higher term
 //! begins to act.
 
+mod campaign;
 mod etcd;
 mod faults;
+mod handover;
 mod parts;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use om_kv::layout::{BeatRecord, ElectorateRecord, LeaderRecord, ReplicaRecord};
+use om_kv::layout::{BeatRecord, ElectorateRecord, LeaderRecord, Released, ReplicaRecord};
 
 use self::parts::{Dice, Replica};
 use super::super::io::{Guard, Input, Outcome, Output, Warrant};
 use super::super::line::{Answer, Request};
+use super::super::lines::Change;
 use super::super::places::Places;
 use super::super::records::{At, Election};
 use super::super::seat::{Seat, Settings};
@@ -55,9 +58,13 @@ enum Event {
     Claimed { by: String, asked_at: Duration, term: Option<u64>, warrant: Box<Warrant> },
     Write { by: String, sent: Duration, what: Output, answered: bool },
     Into(String, Box<Input>),
+    Stopped { by: String, term: u64, successor: Option<String> },
+    Release { by: String, term: u64, successor: Option<String> },
+    Released { term: u64, successor: Option<String> },
     Fault,
     Wander,
     Revive(String),
+    Lapse,
 }
 
 /// A claim after a fault, by how long after it.
@@ -79,10 +86,14 @@ pub(super) struct World {
     away_until: Duration,
     leases: BTreeMap<String, Duration>,
     writes: usize,
+    /// Claims that rest on a bequest.
+    bequests: usize,
     /// By term: who, until when authority was ever published, and when it began to act.
     published: BTreeMap<u64, Duration>,
     begins: BTreeMap<u64, (Duration, Duration)>,
     ended: BTreeMap<u64, Duration>,
+    /// By term: when its holder said that everything has stopped.
+    stopped: BTreeMap<u64, Duration>,
     faults: Faults,
     /// The name of the replica at whose place the leader had best be.
     preferred: Option<String>,
@@ -104,9 +115,11 @@ impl World {
             away_until: Duration::ZERO,
             leases: BTreeMap::new(),
             writes: 0,
+            bequests: 0,
             published: BTreeMap::new(),
             begins: BTreeMap::new(),
             ended: BTreeMap::new(),
+            stopped: BTreeMap::new(),
             faults: Faults::none(),
             preferred: None,
             starts: 0,
@@ -124,6 +137,10 @@ impl World {
 
     pub(super) fn writes(&self) -> usize {
         self.writes
+    }
+
+    pub(super) fn bequests(&self) -> usize {
+        self.bequests
     }
 
     fn at(&mut self, delay: Duration, event: Event) {
@@ -226,12 +243,12 @@ impl World {
             Event::Wake(instance) => self.wake(&instance),
             Event::Request { from, to, request } => {
                 if self.joined(&from, &to) {
-                    self.put(&to, Input::Asked { from, request });
+                    self.put(&to, Input::Line(Change::Asked { from, request }));
                 }
             }
             Event::Answer { from, to, answer } => {
                 if self.joined(&from, &to) {
-                    self.put(&to, Input::Answered { from, answer });
+                    self.put(&to, Input::Line(Change::Answered { from, answer }));
                 }
             }
             Event::Line { from, to, up } => {
@@ -239,22 +256,31 @@ impl World {
                     return;
                 }
                 let (linked, called) = if up {
-                    (Input::Linked(to.clone()), Input::Called(from.clone()))
+                    (Input::Line(Change::Linked(to.clone())), Input::Line(Change::Called(from.clone())))
                 } else {
-                    (Input::Unlinked(to.clone()), Input::Uncalled(from.clone()))
+                    (Input::Line(Change::Unlinked(to.clone())), Input::Line(Change::Uncalled(from.clone())))
                 };
                 self.put(&from, linked);
                 self.put(&to, called);
                 if !up {
-                    self.put(&to, Input::Unlinked(from));
+                    self.put(&to, Input::Line(Change::Unlinked(from)));
                 }
             }
             Event::Observe(instance) => self.observe(instance),
             Event::Claim { by, asked_at, warrant, answered } => self.claim(by, asked_at, warrant, answered),
             Event::Claimed { by, asked_at, term, warrant } => self.claimed(&by, asked_at, term, &warrant),
             Event::Write { by, sent, what, answered } => self.write(&by, sent, &what, answered),
+            Event::Stopped { by, term, successor } => self.stopped(by, term, successor),
+            Event::Release { by, term, successor } => self.release(by, term, successor),
+            Event::Released { term, successor } => self.released(term, successor),
             Event::Into(instance, input) => self.put(&instance, *input),
             Event::Revive(name) => self.start(&name),
+            // A lease may run out while nothing else happens.
+            Event::Lapse if self.now < self.away_until => {
+                let wait = self.away_until - self.now;
+                self.at(wait, Event::Lapse);
+            }
+            Event::Lapse => {}
             Event::Fault => self.fault(),
             Event::Wander => self.wander(),
         }
@@ -278,53 +304,6 @@ impl World {
         self.plan(instance);
     }
 
-    fn campaign(&mut self, instance: &str, input: Campaign) {
-        let Some(replica) = self.replicas.get_mut(instance) else { return };
-        let clock = replica.clock(self.now);
-        let orders = replica.elector.step(clock, input);
-        for order in orders {
-            let Some(replica) = self.replicas.get_mut(instance) else { return };
-            match order {
-                Order::Claim { asked_at, .. } => {
-                    replica.claim = Some(asked_at);
-                    let outputs = replica.seat.step(clock, Input::Claiming);
-                    self.perform(instance, outputs);
-                }
-                Order::Confirm { term, asked_at } => {
-                    replica.confirm = Some((term, asked_at));
-                    let outputs = replica.seat.step(clock, Input::Confirm { term, asked_at });
-                    self.perform(instance, outputs);
-                }
-                Order::Abandon => (replica.claim, replica.confirm) = (None, None),
-                Order::Begin { term, deadline } | Order::Extend { term, deadline } => {
-                    let until = replica.world(deadline);
-                    self.publish(term, until);
-                }
-                Order::End { term, .. } => drop(self.ended.insert(term, self.now)),
-                Order::Follow { .. } | Order::Unknown { .. } => {}
-            }
-        }
-        self.plan(instance);
-    }
-
-    fn publish(&mut self, term: u64, until: Duration) {
-        let published = self.published.entry(term).or_default();
-        *published = (*published).max(until);
-        self.check(term);
-    }
-
-    fn check(&self, term: u64) {
-        let until = self.published.get(&term).copied().unwrap_or_default();
-        for (newer, (_, acts)) in self.begins.range(term + 1..) {
-            assert!(
-                until <= *acts,
-                "seed {}: at {:?} term {term} has authority until {until:?}, but term {newer} acts from {acts:?}",
-                self.seed,
-                self.now
-            );
-        }
-    }
-
     fn perform(&mut self, instance: &str, outputs: Vec<Output>) {
         for output in outputs {
             let by = instance.to_owned();
@@ -333,6 +312,11 @@ impl World {
                 Output::Say(seen) => self.campaign(instance, Campaign::Detected(seen)),
                 Output::Ask { to, request } if !lost => {
                     let delay = self.line_delay();
+                    if self.faults.0 && matches!(request, Request::Bequest { .. }) && self.dice.one_in(4) {
+                        // It is heard once more, much later.
+                        let (again, from, to) = (self.dice.within(MS, 8000 * MS), by.clone(), to.clone());
+                        self.at(again, Event::Request { from, to, request: request.clone() });
+                    }
                     self.at(delay, Event::Request { from: by, to, request });
                 }
                 Output::Reply { to, answer } if !lost => {
@@ -358,62 +342,6 @@ impl World {
         } else {
             self.dice.within(MS / 10, MS)
         }
-    }
-
-    fn warranted(&mut self, by: String, warrant: Option<Warrant>) {
-        let Some(replica) = self.replicas.get_mut(&by) else { return };
-        let Some(asked_at) = replica.claim else { return };
-        match warrant {
-            None => {
-                let error = OfficeError::Unavailable("no warrant".to_owned());
-                self.campaign(&by, Campaign::ClaimFailed { asked_at, error });
-            }
-            Some(warrant) => {
-                let (delay, answered) = self.etcd_delay(&by);
-                self.at(delay, Event::Claim { by, asked_at, warrant: Box::new(warrant), answered });
-            }
-        }
-    }
-
-    fn confirmed(&mut self, instance: &str, result: Result<Duration, OfficeError>) {
-        let Some(replica) = self.replicas.get_mut(instance) else { return };
-        let Some((term, asked_at)) = replica.confirm.take() else { return };
-        let answer = match result {
-            Ok(lasts) => Campaign::Confirmed { term, asked_at, lasts },
-            Err(error) => Campaign::ConfirmFailed { term, asked_at, error },
-        };
-        self.campaign(instance, answer);
-    }
-
-    fn claimed(&mut self, by: &str, asked_at: Duration, term: Option<u64>, warrant: &Warrant) {
-        let Some(replica) = self.replicas.get_mut(by) else { return };
-        if replica.resumes > self.now {
-            let wait = replica.resumes - self.now;
-            let event =
-                Event::Claimed { by: by.to_owned(), asked_at, term, warrant: Box::new(warrant.clone()) };
-            return self.at(wait, event);
-        }
-        let wanted = replica.claim == Some(asked_at);
-        let clock = replica.clock(self.now);
-        let Some(term) = term.filter(|_| wanted) else {
-            let outputs = replica.seat.step(clock, Input::NotClaimed);
-            self.perform(by, outputs);
-            if wanted {
-                let error = OfficeError::Unavailable("outrun, or unclear".to_owned());
-                self.campaign(by, Campaign::ClaimFailed { asked_at, error });
-            }
-            return self.plan(by);
-        };
-        replica.claim = None;
-        let outputs = replica.seat.step(clock, Input::Claimed { term, asked_at });
-        let inherited = replica.seat.old_until(warrant);
-        let acts = inherited.map_or(self.now, |until| replica.world(until).max(self.now));
-        self.begins.insert(term, (self.now, acts));
-        for older in self.published.range(..term).map(|(older, _)| *older).collect::<Vec<_>>() {
-            self.check(older);
-        }
-        self.perform(by, outputs);
-        self.campaign(by, Campaign::ClaimGranted { term, asked_at });
     }
 
     /// Wakes a replica when its seat or its elector wants to be.

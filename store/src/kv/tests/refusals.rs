@@ -67,3 +67,26 @@ async fn wrong_credentials_are_told_and_nothing_is_taken_for_empty() {
     let next = claim(&right, "right").await.unwrap();
     assert_eq!(right.append(&next, put("k", "2")).await.unwrap(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn under_a_claim_that_was_retired_nothing_is_written_but_its_release() {
+    if !Cluster::available() {
+        return;
+    }
+    let cluster = Cluster::start(1, &[]);
+    let handle = store(&cluster);
+    let older = claim(&handle, "a").await.unwrap();
+    let token = claim(&handle, "a").await.unwrap();
+    handle.retire(&older);
+    handle.append(&token, put("k", "1")).await.unwrap();
+    handle.retire(&token);
+    let error = handle.append(&token, put("k", "2")).await.unwrap_err();
+    assert!(matches!(error, Error::Fenced { .. }), "{error}");
+    let error = handle.confirm(&token).await.unwrap_err();
+    assert!(matches!(error, Error::Fenced { .. }), "{error}");
+    assert_eq!(handle.load().await.unwrap().claim.map(|claim| claim.released), Some(false));
+    handle.release(token, Some("b")).await.unwrap();
+    let released = handle.load().await.unwrap().claim.unwrap();
+    assert_eq!((released.released, released.successor.as_deref()), (true, Some("b")));
+    assert_eq!(&handle.view().get("k").unwrap().value[..], b"1");
+}

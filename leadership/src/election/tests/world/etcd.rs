@@ -8,15 +8,17 @@ impl World {
             return;
         }
         let Some(replica) = self.replicas.get(instance).filter(|replica| replica.sees_etcd) else { return };
+        let name = replica.name.clone();
         self.leases.insert(instance.to_owned(), self.now + LEASE);
+        self.at(LEASE, Event::Lapse);
         if !self.etcd.replicas.contains_key(instance) {
             let record = ReplicaRecord {
-                name: replica.name.clone(),
+                name: name.clone(),
                 instance: instance.to_owned(),
                 host: String::new(),
                 endpoint: String::new(),
                 socket: String::new(),
-                place: replica.name.clone(),
+                place: name,
             };
             self.etcd.replicas.insert(instance.to_owned(), record);
             self.changed();
@@ -116,11 +118,19 @@ impl World {
         };
         let settles_ms = u64::try_from(warrant.settles.as_millis()).unwrap_or(0) + 1;
         let members = warrant.members.iter().cloned().collect();
-        self.etcd.leader = Some(At { revision, record });
+        let before = self.etcd.leader.replace(At { revision, record });
+        if before.is_some_and(|before| before.record.released.is_none()) && warrant.old_until.is_none() {
+            self.bequests += 1;
+        }
         self.etcd.electorate = Some(At { revision, record: ElectorateRecord { members, settles_ms } });
         self.writes += 1;
         self.changed();
         u64::try_from(revision).unwrap_or(0)
+    }
+
+    /// Whether the claim of this term is the newest, and not released.
+    pub(super) fn holds(&self, term: u64) -> bool {
+        self.etcd.leader.as_ref().is_some_and(|leader| u64::try_from(leader.revision) == Ok(term))
     }
 
     pub(super) fn write(&mut self, by: &str, sent: Duration, what: &Output, answered: bool) {
@@ -137,7 +147,7 @@ impl World {
             }
             return;
         }
-        let held = |term: u64| self.etcd.term() == term;
+        let held = |term: u64| self.holds(term);
         let outcome = match what {
             Output::Record { term, electorate, members, settles } if held(*term) => {
                 let at = self.etcd.electorate.as_ref().map_or(0, |at| at.revision);

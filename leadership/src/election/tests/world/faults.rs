@@ -93,7 +93,7 @@ impl World {
             pick(&mut self.dice)
         };
         let time = self.dice.within(20 * MS, 4000 * MS);
-        match self.dice.roll(7) {
+        match self.dice.roll(8) {
             0 if instances.len() > 1 => {
                 let name = one.split('#').next().unwrap_or_default().to_owned();
                 self.kill(&one);
@@ -111,7 +111,8 @@ impl World {
                 }
                 self.at(MS, Event::Observe(one));
             }
-            4 | 5 => {
+            4 => self.hand_over_somehow(&one),
+            5 | 6 => {
                 let other = pick(&mut self.dice);
                 self.cut_line(&one, &other);
             }
