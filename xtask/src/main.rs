@@ -8,6 +8,7 @@ mod clock;
 mod demo;
 mod env;
 mod house;
+mod model;
 mod run;
 mod say;
 mod setup;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Args),
     /// Measure the real programs beside others: `bench failover`, `bench idle`, `bench failover --help`
     Bench(bench::Args),
+    /// Go through every state of the model of claim, takeover, authority and handover: `model --only "one takeover"`
+    Model(model::Args),
     /// Watch a real web service survive the death of its manager
     Demo(demo::Args),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Model(args) => model::run(&args),
         Command::Demo(args) => demo::run(&args),
     };
     match done {
