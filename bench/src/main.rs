@@ -8,11 +8,13 @@
     reason = "as the tests' harness: a benchmark that cannot measure says why and ends"
 )]
 
+mod cpu;
 mod election;
 mod failover;
 mod figures;
 mod idle;
 mod keeper;
+mod pass;
 mod report;
 mod scale;
 
@@ -38,6 +40,14 @@ enum Command {
     Idle(idle::Args),
     /// Whether a write and a takeover get dearer as the state grows
     Scale(scale::Args),
+    /// What a proxy adds to a call, beside nginx, HAProxy and a splice of bytes
+    Pass(pass::Args),
+    /// Serve the plugin that `pass` calls
+    #[command(hide = true)]
+    Backend(pass::backend::Args),
+    /// Pass bytes from one socket to another
+    #[command(hide = true)]
+    Splice(pass::splice::Args),
     /// Stand for election by etcd's own means, and say when it is won
     #[command(hide = true)]
     Contend(election::Args),
@@ -54,15 +64,20 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
-    if let Command::Contend(args) = &command {
-        return election::contend(args);
+    match command {
+        Command::Contend(args) => election::contend(&args),
+        Command::Backend(args) => pass::backend::run(&args),
+        Command::Splice(args) => pass::splice::run(&args),
+        Command::Pass(args) => pass::run(&args),
+        Command::Failover(args) => clustered().and_then(|()| failover::run(&args)),
+        Command::Idle(args) => clustered().and_then(|()| idle::run(&args)),
+        Command::Scale(args) => clustered().and_then(|()| scale::run(&args)),
     }
+}
+
+/// Whether there is what replicas on several hosts need.
+fn clustered() -> Result<()> {
     ensure!(EtcdCluster::possible(), "etcd and etcdctl are missing: cargo xtask setup");
     ensure!(Net::possible(), "hosts are network namespaces, and only root may make them: run this as root");
-    match command {
-        Command::Failover(args) => failover::run(&args),
-        Command::Idle(args) => idle::run(&args),
-        Command::Scale(args) => scale::run(&args),
-        Command::Contend(_) => Ok(()),
-    }
+    Ok(())
 }

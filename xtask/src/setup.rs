@@ -88,6 +88,17 @@ const PARTS: &[Part] = &[
     },
 ];
 
+/// What only benchmarks need: not everybody who builds wants it, for as Debian packages it serves at once.
+const FOR_BENCHMARKS: &[Part] = &[Part {
+    name: "nginx and HAProxy",
+    what_for: "the proxies that ours is measured beside",
+    probe: || {
+        capture(Command::new("nginx").arg("-v").env("PATH", SYSTEM_PATH))?;
+        capture(Command::new("haproxy").arg("-v").env("PATH", SYSTEM_PATH)).map(drop)
+    },
+    packages: &["nginx-light", "haproxy"],
+}];
+
 /// Compiles a file that imports one of Google's, which needs the include files too.
 fn protoc() -> Result<()> {
     let dir = tempfile::tempdir()?;
@@ -129,7 +140,7 @@ fn way(apt: bool, root: bool, sudo: bool, packages: &[&str]) -> Way {
 /// The command.
 pub(crate) fn run(args: &Args) -> Result<()> {
     if args.check {
-        let missing = missing();
+        let missing = missing(PARTS);
         for (part, why) in &missing {
             println!("{} ({}): {why:#}", part.name, part.what_for);
         }
@@ -140,7 +151,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Installs what is missing, and says nothing if nothing is.
 pub(crate) fn ensure() -> Result<()> {
-    let missing = missing();
+    ensure_parts(PARTS)
+}
+
+/// The same for what only benchmarks need.
+pub(crate) fn ensure_peers() -> Result<()> {
+    ensure_parts(FOR_BENCHMARKS)
+}
+
+fn ensure_parts(parts: &'static [Part]) -> Result<()> {
+    let missing = missing(parts);
     if missing.is_empty() {
         return Ok(());
     }
@@ -158,15 +178,15 @@ pub(crate) fn ensure() -> Result<()> {
             packages.join(", ")
         ),
     }
-    let still = self::missing();
+    let still = self::missing(parts);
     if let Some((part, why)) = still.first() {
         bail!("{} was installed and does not work: {why:#}", part.name);
     }
     Ok(())
 }
 
-fn missing() -> Vec<(&'static Part, anyhow::Error)> {
-    PARTS.iter().filter_map(|part| (part.probe)().err().map(|why| (part, why))).collect()
+fn missing(parts: &'static [Part]) -> Vec<(&'static Part, anyhow::Error)> {
+    parts.iter().filter_map(|part| (part.probe)().err().map(|why| (part, why))).collect()
 }
 
 /// Installs packages; with the lists as they are, and with fresh ones only if that fails.
@@ -207,7 +227,7 @@ mod tests {
 
     #[test]
     fn every_part_says_what_it_is_for_and_how_it_comes() {
-        for part in PARTS {
+        for part in PARTS.iter().chain(FOR_BENCHMARKS) {
             assert!(!part.what_for.is_empty() && !part.packages.is_empty(), "{}", part.name);
         }
     }

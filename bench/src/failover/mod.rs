@@ -17,7 +17,7 @@ use om_system_tests::{Bed, Group, NAMES, Pace, record};
 
 use crate::figures::{Figures, millis};
 use crate::keeper::Keeper;
-use crate::report::{self, Row};
+use crate::report::{self, Row, Section};
 use cases::{CASES, Case};
 
 /// `om-bench failover`.
@@ -139,7 +139,10 @@ fn told(keeper: Keeper, results: &Results, args: &Args) -> Result<bool> {
         figures.broken.iter().for_each(|why| println!("broken: {what}: {why}"));
     }
     if args.only.is_empty() && !args.no_write {
-        report::write(&args.into, keeper, &table)?;
+        let command = format!("cargo xtask bench failover --mode {keeper}");
+        let section =
+            Section::new(&format!("failover {keeper}"), &format!("Failover, mode `{keeper}`"), &command);
+        report::write(&args.into, &section, &table)?;
     }
     Ok(results.0.iter().all(|(_, figures)| figures.broken.is_empty()))
 }
