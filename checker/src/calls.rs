@@ -18,6 +18,7 @@ pub(crate) struct Call<'e> {
 pub(crate) struct Answered<'e> {
     pub(crate) by: &'e str,
     pub(crate) answer: &'e Answer,
+    pub(crate) open: bool,
     pub(crate) event: &'e Event,
 }
 
@@ -25,6 +26,11 @@ impl<'e> Call<'e> {
     /// What shows it.
     pub(crate) fn evidence(&self) -> Vec<&'e Event> {
         std::iter::once(self.called).chain(self.answered.map(|answered| answered.event)).collect()
+    }
+
+    /// The answer that speaks of all its attempts.
+    pub(crate) fn certain(&self) -> Option<Answered<'e>> {
+        self.answered.filter(|answered| !answered.open)
     }
 
     /// The revision that it made, if it was told so.
@@ -37,9 +43,9 @@ impl<'e> Call<'e> {
         }
     }
 
-    /// Whether it may have taken effect.
-    pub(crate) fn may_count(&self) -> bool {
-        self.answered.is_none() || self.made().is_some()
+    /// Whether it may have taken effect, or still may, and nobody was told.
+    pub(crate) fn is_unclear(&self) -> bool {
+        self.answered.is_none_or(|answered| answered.open)
     }
 }
 
@@ -61,9 +67,9 @@ impl<'e> Calls<'e> {
                     }
                     calls.push(Call { service, intent: *intent, called: event, answered: None });
                 }
-                What::Answered { call, by, answer } => match open.get(call) {
+                What::Answered { call, by, answer, open: maybe } => match open.get(call) {
                     Some(at) if calls[*at].answered.is_none() => {
-                        calls[*at].answered = Some(Answered { by, answer, event });
+                        calls[*at].answered = Some(Answered { by, answer, open: *maybe, event });
                     }
                     _ => undecided(format!("call {call} was not made, or was answered before"), event),
                 },
@@ -155,13 +161,13 @@ fn once(service: &str, about: &[&Call<'_>], journal: &Journal<'_>, found: &mut V
             _ => false,
         };
         let told: Vec<u64> = about.iter().filter(is).filter_map(|call| call.made()).collect();
-        let unclear = about.iter().filter(is).filter(|call| call.answered.is_none()).count();
+        let unclear = about.iter().filter(is).filter(|call| call.is_unclear()).count();
         let stored = journal.all().filter(|(stored, _)| stored.service == service && stored.kind == kind);
         let nobodys: Vec<&Event> =
             stored.filter(|(stored, _)| !told.contains(&stored.revision)).map(|(_, event)| event).collect();
         if nobodys.len() > unclear {
             let what = format!(
-                "{service}: {} of its {kind:?} were acknowledged to nobody, and only {unclear} calls were not answered",
+                "{service}: {} of its {kind:?} were acknowledged to nobody, and only {unclear} calls are unclear",
                 nobodys.len()
             );
             found.push(Violation::new(Invariant::RetryIsSafe, what, nobodys));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::calls::{Call, Calls};
 use crate::journal::Journal;
-use crate::{Answer, Deed, Event, Intent, Invariant, Rules, Violation, What};
+use crate::{Answer, Deed, Event, Intent, Invariant, Kind, Rules, Violation, What};
 
 #[derive(Clone, Copy)]
 struct Effect<'e> {
@@ -105,6 +105,9 @@ fn declared_before(
             Some((stored, event)) if stored.term > effect.term => {
                 report(format!("term {} acted by what term {} wrote", effect.term, stored.term), Some(event));
             }
+            Some((stored, event)) if stored.kind != Kind::Committed => {
+                report(format!("{service} was not declared at revision {revision}"), Some(event));
+            }
             None if journal.covers(revision) => {
                 report(format!("{service} was not declared at revision {revision}"), None);
             }
@@ -141,9 +144,9 @@ fn left_alone(effects: &[Effect<'_>], calls: &Calls<'_>, authority: Duration, fo
                     _ => false,
                 };
                 counts
-                    && by.may_count_or_stand()
+                    && by.may_declare()
                     && by.called.at <= until
-                    && by.answered.is_none_or(|answered| answered.event.at >= call.called.at)
+                    && (by.is_unclear() || by.answered.is_some_and(|told| told.event.at >= call.called.at))
             };
             let from = effects.partition_point(|effect| effect.event.at <= answered.event.at + grace);
             let late = effects[from..].iter();
@@ -158,10 +161,12 @@ fn left_alone(effects: &[Effect<'_>], calls: &Calls<'_>, authority: Duration, fo
 }
 
 impl Call<'_> {
-    /// Whether it may have had a part in that the service is looked after.
-    fn may_count_or_stand(&self) -> bool {
+    /// Whether it may have had a part in that the service is acted on.
+    fn may_declare(&self) -> bool {
         let stands = |answer: &Answer| matches!(answer, Answer::Committed { .. });
-        self.may_count() || self.answered.is_some_and(|answered| stands(answered.answer))
+        self.is_unclear()
+            || self.made().is_some()
+            || self.answered.is_some_and(|answered| stands(answered.answer))
     }
 }
 

@@ -62,6 +62,9 @@ pub enum What {
         by: String,
         /// What it was told.
         answer: Answer,
+        /// For an answer that says that nothing was done: whether that is said of the last attempt only, and an earlier
+        /// one, which was never answered, may have taken effect or still may.
+        open: bool,
     },
     /// Somebody begins to watch.
     Opened {
@@ -154,7 +157,7 @@ pub enum Answer {
     },
     /// It does not exist; nothing was done.
     NotFound,
-    /// Nothing was done by any attempt.
+    /// Nothing was done.
     Refused {
         /// Why.
         reason: String,

@@ -30,7 +30,7 @@ pub(crate) fn check(calls: &Calls<'_>, events: &[&Event], rules: &Rules, found: 
             steps.push(Step {
                 made,
                 from: call.called.at,
-                to: call.answered.map_or(Duration::MAX, |answered| answered.event.at),
+                to: call.certain().map_or(Duration::MAX, |answered| answered.event.at),
                 before: before.replace(steps.len()),
                 evidence: call.evidence(),
             });
@@ -60,7 +60,7 @@ pub(crate) fn check(calls: &Calls<'_>, events: &[&Event], rules: &Rules, found: 
 
 /// What a call may do; two moves of one call follow one another. None: the answer is to something else.
 fn moves(call: &Call<'_>) -> Option<Vec<Move>> {
-    let answer = call.answered.map(|answered| answered.answer);
+    let answer = call.certain().map(|answered| answered.answer);
     Some(match (call.intent, answer) {
         (_, Some(Answer::Refused { .. })) | (Intent::Read, None) => Vec::new(),
         (Intent::Commit { value, if_revision }, None) => {

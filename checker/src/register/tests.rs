@@ -130,6 +130,15 @@ fn what_was_refused_had_no_effect() {
 }
 
 #[test]
+fn of_what_was_refused_after_an_attempt_without_an_answer_anything_may_be_true() {
+    for seen in [stands(1, 1), Answer::Stands(None)] {
+        let refused = Answer::Refused { reason: "REFUSED".into(), leader: None };
+        let write = [called(1, 1, "x", commit(1)), half_answered(2, 1, refused)];
+        assert_eq!(broken(&[write, [called(3, 2, "x", Read), answered(4, 2, seen)]].concat()), []);
+    }
+}
+
+#[test]
 fn writes_are_in_the_order_of_their_revisions() {
     explained(&[(1, 9, commit(1), ok(2)), (1, 9, commit(2), ok(1)), (10, 11, Read, saw(1, 2))]);
     rejected(&[(1, 9, commit(1), ok(2)), (1, 9, commit(2), ok(1)), (10, 11, Read, saw(2, 1))]);
