@@ -8,6 +8,7 @@ mod clock;
 mod demo;
 mod env;
 mod house;
+mod nemesis;
 mod run;
 mod say;
 mod setup;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Args),
     /// Measure the real programs beside others: `bench failover`, `bench idle`, `bench failover --help`
     Bench(bench::Args),
+    /// Make real processes fail at random, and judge what they did: `nemesis --mode etcd --minutes 10`
+    Nemesis(nemesis::Args),
     /// Watch a real web service survive the death of its manager
     Demo(demo::Args),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Nemesis(args) => nemesis::run(&args),
         Command::Demo(args) => demo::run(&args),
     };
     match done {

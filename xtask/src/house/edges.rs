@@ -52,6 +52,7 @@ const ALLOWED: &[Allowed] = &[
         ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-system-tests"],
         tests: &[],
     },
+    Allowed { name: "om-nemesis", ships: &["om-api", "om-checker", "om-system-tests"], tests: &[] },
     Allowed { name: "xtask", ships: &[], tests: &[] },
 ];
 
