@@ -10,7 +10,7 @@ use om_kv::layout::{ElectorateRecord, Layout};
 use crate::record::{self, Reigns};
 use crate::{
     Bed, Client, ELECTION, EtcdCluster, Hammer, Net, Pace, Program, SOON, Swarm, Told, Users, recorded,
-    wait_for,
+    shifted, wait_for,
 };
 
 /// The names of the replicas.
@@ -47,14 +47,28 @@ impl<'a> Group<'a> {
     /// All on the machine itself, with one plugin.
     #[must_use]
     pub fn on_one_host(base: &'a Bed, pace: Pace, more: &[&str]) -> Self {
-        Self::of(base, None, Keep::Etcd(EtcdCluster::local(base, 3, pace)), more)
+        Self::on_one_host_with(base, pace, &[], more)
+    }
+
+    /// The same, with more arguments for etcd.
+    #[must_use]
+    pub fn on_one_host_with(base: &'a Bed, pace: Pace, etcd: &[&str], more: &[&str]) -> Self {
+        let etcd = EtcdCluster::planned(base, 3, pace, etcd);
+        etcd.start_all();
+        Self::of(base, None, Keep::Etcd(etcd), more)
     }
 
     /// Each replica on its own host, 0 to 2, beside a member of etcd.
     #[must_use]
     pub fn beside_etcd(base: &'a Bed, pace: Pace, more: &[&str]) -> Self {
+        Self::beside_etcd_with(base, pace, &[], more)
+    }
+
+    /// The same, with more arguments for etcd.
+    #[must_use]
+    pub fn beside_etcd_with(base: &'a Bed, pace: Pace, etcd: &[&str], more: &[&str]) -> Self {
         let net = Net::new(3);
-        let etcd = EtcdCluster::on(base, &net, 0..3, pace);
+        let etcd = EtcdCluster::on(base, &net, 0..3, pace, etcd);
         Self::of(base, Some(net), Keep::Etcd(etcd), more)
     }
 
@@ -62,7 +76,7 @@ impl<'a> Group<'a> {
     #[must_use]
     pub fn apart_from_etcd(base: &'a Bed, pace: Pace, more: &[&str]) -> Self {
         let net = Net::new(6);
-        let etcd = EtcdCluster::on(base, &net, 3..6, pace);
+        let etcd = EtcdCluster::on(base, &net, 3..6, pace, &[]);
         Self::of(base, Some(net), Keep::Etcd(etcd), more)
     }
 
@@ -90,19 +104,20 @@ impl<'a> Group<'a> {
         }
         for (number, name) in NAMES.iter().enumerate() {
             group.clients.push(Client::of(&group.bed(number).socket(name)).patience(GLANCE));
-            let program = group.launch(number);
+            let program = group.launch(number, 0);
             group.managers().push(program);
         }
         group
     }
 
-    fn launch(&self, number: usize) -> Arc<Program> {
+    fn launch(&self, number: usize, ahead: u64) -> Arc<Program> {
         let more: Vec<&str> = self.more.iter().map(String::as_str).collect();
         let (bed, name) = (self.bed(number), NAMES[number]);
         let command = match &self.keep {
             Keep::Etcd(etcd) => bed.etcd_manager_command(name, etcd, &more),
             Keep::Swarm(swarm) => bed.swarm_manager_command(name, swarm.engine(number), &more),
         };
+        let command = if ahead == 0 { command } else { shifted(&command, ahead) };
         let program = bed.start(name, command);
         bed.wait_serving(&program);
         program
@@ -165,7 +180,12 @@ impl<'a> Group<'a> {
 
     /// Starts a replica again that has ended, and waits until it serves.
     pub fn restart(&self, number: usize) {
-        let program = self.launch(number);
+        self.restart_ahead(number, 0);
+    }
+
+    /// The same; by its clocks the machine has been up for so many seconds more.
+    pub fn restart_ahead(&self, number: usize, seconds: u64) {
+        let program = self.launch(number, seconds);
         self.managers()[number] = program;
     }
 
@@ -204,13 +224,20 @@ impl<'a> Group<'a> {
     /// With what is still missing, if it does not come soon.
     #[track_caller]
     pub fn settle(&self) -> (usize, u64) {
+        self.settled().unwrap_or_else(|why| panic!("the replicas do not come to be of one mind: {why}"))
+    }
+
+    /// The same; what is still missing, if it does not come soon.
+    ///
+    /// # Errors
+    /// What is missing.
+    pub fn settled(&self) -> Result<(usize, u64), String> {
         let end = since_boot() + self.patience;
         loop {
             match self.of_one_mind() {
-                Ok(leader) => return leader,
-                Err(why) => assert!(since_boot() < end, "the replicas do not come to be of one mind: {why}"),
+                Err(_) if since_boot() < end => std::thread::sleep(Duration::from_millis(10)),
+                told => return told,
             }
-            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

@@ -14,6 +14,7 @@
 
 mod ask;
 mod bed;
+mod clocks;
 mod etcd;
 mod group;
 mod hammer;
@@ -35,6 +36,7 @@ mod users;
 mod wait;
 
 pub use bed::Bed;
+pub use clocks::{clocks_possible, shifted};
 pub use etcd::{EtcdCluster, Pace};
 pub use group::{ETCD_AUTHORITY, Group, NAMES};
 pub use hammer::{Accepted, Hammer, Told, longest_gap};
@@ -51,8 +53,8 @@ pub use part::{measured, part};
 pub use port::free_ports;
 pub use program::Program;
 pub use random::Random;
-pub use rpc::{Client, Failure, Following};
 pub use settings::{Settings, environment, moved};
+pub use rpc::{Client, Failure, Following, channel};
 pub use specs::{Spec, container, process, recorded};
 pub use swarm::{ELECTION, Engine, IMAGE, IMAGE_2, Swarm, left_of};
 pub use users::{Met, Users};

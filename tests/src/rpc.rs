@@ -290,7 +290,8 @@ async fn bounded<T>(
 }
 
 /// A connection to a unix socket, made with the first call and again after a break.
-pub(crate) fn channel(socket: PathBuf) -> Channel {
+#[must_use]
+pub fn channel(socket: PathBuf) -> Channel {
     let connect = tower::service_fn(move |_| {
         let socket = socket.clone();
         async move { UnixStream::connect(socket).await.map(TokioIo::new) }

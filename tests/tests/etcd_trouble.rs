@@ -6,15 +6,14 @@
 //! The wall clock is only shown to people.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers fail by panicking, as the tests do")]
 
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
 use om_api::clock::since_boot;
 use om_api::{Reason, v1};
 use om_system_tests::{
-    Bed, ETCD_AUTHORITY, EtcdCluster, Failure, Pace, Program, SOON, part, record, recorded, wait_for,
-    wait_until,
+    Bed, ETCD_AUTHORITY, EtcdCluster, Failure, Pace, Program, SOON, clocks_possible, part, record, recorded,
+    shifted, wait_for, wait_until,
 };
 
 // What is said, in any of these words, where the state in etcd is not the one that a replica has known.
@@ -260,22 +259,9 @@ fn endpoints_that_cannot_be_reached_at_the_start_are_waited_for_and_said() {
     bed.commit("a", &recorded(&bed, "steered"), &["--wait"]).done();
 }
 
-// The same program, by whose clocks the machine has been up for so many seconds more.
-fn shifted(command: &Command, seconds: u64) -> Command {
-    let mut shifted = Command::new("unshare");
-    let seconds = seconds.to_string();
-    shifted.args(["--time", "--boottime", &seconds, "--monotonic", &seconds, "--"]);
-    shifted.arg(command.get_program()).args(command.get_args());
-    shifted.env_clear().envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    shifted.current_dir(command.get_current_dir().expect("a bed's command has one"));
-    shifted
-}
-
 #[test]
 fn replicas_whose_clocks_are_days_apart_follow_one_another_and_never_steer_at_once() {
-    let possible = Command::new("unshare").args(["--time", "--boottime", "1", "true"]).output();
-    let possible = possible.is_ok_and(|output| output.status.success());
-    if !etcd() || !part("time namespaces (root)", possible) {
+    if !etcd() || !part("time namespaces (root)", clocks_possible()) {
         return;
     }
     let bed = Bed::new();

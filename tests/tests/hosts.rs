@@ -177,7 +177,7 @@ fn etcd_over_hosts_elects_without_the_host_that_is_cut_off_and_takes_it_back() {
         return;
     }
     let (bed, net) = (Bed::new(), Net::new(3));
-    let etcd = EtcdCluster::on(&bed, &net, 0..3, Pace::FAST);
+    let etcd = EtcdCluster::on(&bed, &net, 0..3, Pace::FAST, &[]);
     etcd.move_leader(0);
     etcd.ctl(&["put", "before", "1"]).done();
     net.cut_off(0);

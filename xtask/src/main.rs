@@ -9,6 +9,7 @@ mod demo;
 mod env;
 mod house;
 mod model;
+mod nemesis;
 mod run;
 mod say;
 mod setup;
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::Args),
     /// Go through every state of the model of claim, takeover, authority and handover: `model --only "one takeover"`
     Model(model::Args),
+    /// Make real processes fail at random, and judge what they did: `nemesis --mode etcd --minutes 10`
+    Nemesis(nemesis::Args),
     /// Watch a real web service survive the death of its manager
     Demo(demo::Args),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Model(args) => model::run(&args),
+        Command::Nemesis(args) => nemesis::run(&args),
         Command::Demo(args) => demo::run(&args),
     };
     match done {

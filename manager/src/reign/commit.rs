@@ -6,6 +6,7 @@ use om_api::{Error, MAX_SPEC_BYTES, Reason, names};
 use om_store::{Change, Expect};
 use prost::Message;
 
+use super::unclear::{self, DECISIONS, Stopped};
 use super::{PLUGIN_PATIENCE, Reign};
 use crate::board::Standing;
 use crate::errors;
@@ -23,10 +24,26 @@ impl Reign {
     }
 
     async fn committing(&self, request: v1::CommitRequest) -> Result<v1::CommitResponse, Error> {
-        let wanted = request.service.ok_or_else(|| invalid("service", "no service is given".into()))?;
+        let wanted =
+            request.service.clone().ok_or_else(|| invalid("service", "no service is given".into()))?;
         check(&wanted)?;
-        let call = format!("commit {}", wanted.name);
         let _lock = self.0.locks.hold(&wanted.name).await;
+        for _ in 0..DECISIONS {
+            match self.commit_as_stored(&request, wanted.clone()).await {
+                Err(Stopped::Stale) => {}
+                Err(Stopped::Told(error)) => return Err(error),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+        Err(unclear::restless(&wanted.name))
+    }
+
+    async fn commit_as_stored(
+        &self,
+        request: &v1::CommitRequest,
+        wanted: v1::Declaration,
+    ) -> Result<v1::CommitResponse, Stopped> {
+        let call = format!("commit {}", wanted.name);
         if let Some((answer, revision)) = self.answered(&request.request_id, &call)? {
             let (phase, message) = self.phase(&wanted.name);
             let RequestRecord { changed, plan, .. } = answer;
@@ -118,7 +135,7 @@ impl Reign {
         request_id: &str,
         call: &str,
         plan: &[String],
-    ) -> Result<Stored, Error> {
+    ) -> Result<Stored, Stopped> {
         let service = key(SERVICES, &wanted.name);
         let expect = known.map_or(Expect::Absent, |known| Expect::Modified(known.modified));
         let record = ServiceRecord { declaration: Some(wanted.clone()), destroying: false, declared_at: 0 };
@@ -135,7 +152,7 @@ impl Reign {
             ..Default::default()
         };
         let change = self.recorded(change, request_id, answer);
-        let revision = self.append(change).await.map_err(|error| errors::of_store(&error))?;
+        let revision = self.append_about(&wanted.name, change).await?;
         let message = "stored; not yet taken by its plugin".to_owned();
         self.0
             .board

@@ -13,6 +13,7 @@ use om_store::{Change, Expect};
 use tracing::{info, warn};
 
 use super::commit::conflict;
+use super::unclear::{self, DECISIONS, Stopped};
 use super::{PLUGIN_PATIENCE, Reign};
 use crate::board::Standing;
 use crate::errors;
@@ -49,9 +50,20 @@ impl Reign {
     }
 
     async fn decide(&self, request: v1::DestroyRequest) -> Result<u64, Error> {
-        let name = request.name;
+        let _lock = self.0.locks.hold(&request.name).await;
+        for _ in 0..DECISIONS {
+            match self.decide_as_stored(&request).await {
+                Err(Stopped::Stale) => {}
+                Err(Stopped::Told(error)) => return Err(error),
+                Ok(revision) => return Ok(revision),
+            }
+        }
+        Err(unclear::restless(&request.name))
+    }
+
+    async fn decide_as_stored(&self, request: &v1::DestroyRequest) -> Result<u64, Stopped> {
+        let name = request.name.clone();
         let call = format!("destroy {name}");
-        let _lock = self.0.locks.hold(&name).await;
         if let Some((_, revision)) = self.answered(&request.request_id, &call)? {
             return Ok(revision);
         }
@@ -59,7 +71,7 @@ impl Reign {
         let (stored, freed) = match (self.service(&name)?, self.freed(&name)?) {
             (Some(stored), _) => (stored, false),
             (None, Some(freed)) => (freed, true),
-            (None, None) => return Err(errors::no_service(&name, false)),
+            (None, None) => return Err(errors::no_service(&name, false).into()),
         };
         conflict(&name, stored.revision, request.if_revision)?;
         let expect = if freed { Expect::Absent } else { Expect::Modified(stored.modified) };
@@ -70,7 +82,7 @@ impl Reign {
         }
         let answer = RequestRecord { service: name.clone(), call, ..Default::default() };
         let change = self.recorded(change, &request.request_id, answer);
-        let revision = self.append(change).await.map_err(|error| errors::of_store(&error))?;
+        let revision = self.append_about(&name, change).await?;
         info!(service = name, revision, "destroying");
         self.show_destroying(&stored, "being torn down");
         Ok(revision)

@@ -66,7 +66,8 @@ impl Reign {
         all.for_each_concurrent(AT_ONCE, |name| async move { self.look_after(&name).await }).await;
     }
 
-    /// Brings one service to its plugin as it is stored now. A failure is noted, and tried again later.
+    /// Brings one service to its plugin as it is stored now: declared, freed or to be torn down. A failure is noted, and
+    /// tried again later.
     pub(super) async fn look_after(&self, name: &str) {
         let lock = self.0.locks.hold(name).await;
         match self.service(name) {
@@ -75,7 +76,13 @@ impl Reign {
                 self.tear_down(name);
             }
             Ok(Some(stored)) => self.forward(&stored).await,
-            Ok(None) => self.0.retries.forget(name),
+            Ok(None) => {
+                self.0.retries.forget(name);
+                self.0.board.forget(name);
+                if let Ok(Some(freed)) = self.freed(name) {
+                    self.let_go(&freed.declaration.kind, name).await;
+                }
+            }
             Err(error) => warn!(service = name, %error, "cannot be looked after"),
         }
     }

@@ -6,6 +6,7 @@ use om_store::{Change, Expect};
 use tracing::warn;
 
 use super::commit::conflict;
+use super::unclear::{self, DECISIONS, Stopped};
 use super::{PLUGIN_PATIENCE, Reign};
 use crate::errors;
 use crate::records::{FREED, RequestRecord, SERVICES, key};
@@ -19,19 +20,30 @@ impl Reign {
     }
 
     async fn freeing(&self, request: v1::FreeRequest) -> Result<v1::FreeResponse, Error> {
-        let name = request.name;
+        let _lock = self.0.locks.hold(&request.name).await;
+        for _ in 0..DECISIONS {
+            match self.free_as_stored(&request).await {
+                Err(Stopped::Stale) => {}
+                Err(Stopped::Told(error)) => return Err(error),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+        Err(unclear::restless(&request.name))
+    }
+
+    async fn free_as_stored(&self, request: &v1::FreeRequest) -> Result<v1::FreeResponse, Stopped> {
+        let name = request.name.clone();
         let call = format!("free {name}");
-        let _lock = self.0.locks.hold(&name).await;
         if let Some((_, revision)) = self.answered(&request.request_id, &call)? {
             return Ok(v1::FreeResponse { revision });
         }
         let Some(stored) = self.service(&name)? else {
-            return Err(errors::no_service(&name, self.is_freed(&name)));
+            return Err(errors::no_service(&name, self.is_freed(&name)).into());
         };
         conflict(&name, stored.revision, request.if_revision)?;
         if stored.destroying {
             let message = format!("{name} is being destroyed");
-            return Err(Error::new(om_api::Reason::Refused, message).hint("wait until it is gone"));
+            return Err(Error::new(om_api::Reason::Refused, message).hint("wait until it is gone").into());
         }
         let service = key(SERVICES, &name);
         let change = Change::at(wall_unix_ms())
@@ -40,7 +52,7 @@ impl Reign {
             .expect(service, Expect::Modified(stored.modified));
         let answer = RequestRecord { service: name.clone(), call, ..Default::default() };
         let change = self.recorded(change, &request.request_id, answer);
-        let revision = self.append(change).await.map_err(|error| errors::of_store(&error))?;
+        let revision = self.append_about(&name, change).await?;
         self.0.board.forget(&name);
         self.0.retries.forget(&name);
         self.let_go(&stored.declaration.kind, &name).await;

@@ -18,6 +18,7 @@ mod overseer;
 mod requests;
 mod restore;
 mod sessions;
+mod unclear;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};

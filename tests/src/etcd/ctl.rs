@@ -97,14 +97,18 @@ impl EtcdCluster<'_> {
     /// If it does not come to.
     #[track_caller]
     pub fn move_leader(&self, to: usize) {
-        wait_until(&format!("member {to} to lead etcd"), SOON, || {
-            let Some(leader) = self.leader().filter(|leader| *leader != to) else {
-                return self.leader() == Some(to);
-            };
-            let Some(status) = self.status(to) else { return false };
-            self.ctl_at(leader, &["move-leader", &format!("{:x}", status.member)]).code == 0
-                && self.leader() == Some(to)
-        });
+        wait_until(&format!("member {to} to lead etcd"), SOON, || self.moves_leader(to));
+    }
+
+    /// Asks once that this member lead; whether it does.
+    #[must_use]
+    pub fn moves_leader(&self, to: usize) -> bool {
+        let Some(leader) = self.leader().filter(|leader| *leader != to) else {
+            return self.leader() == Some(to);
+        };
+        let Some(status) = self.status(to) else { return false };
+        self.ctl_at(leader, &["move-leader", &format!("{:x}", status.member)]).code == 0
+            && self.leader() == Some(to)
     }
 
     /// Fills the cluster until it takes no more: it has the alarm `NOSPACE` then.
@@ -113,15 +117,17 @@ impl EtcdCluster<'_> {
     /// If it takes anything.
     #[track_caller]
     pub fn fill(&self) {
+        assert!(self.filled(), "etcd took 200 MB, or does not answer");
+    }
+
+    /// The same; whether it came to that.
+    pub fn filled(&self) -> bool {
         let megabyte = "x".repeat(1_000_000);
-        for number in 0..200 {
+        let full = (0..200).any(|number| {
             let filler = format!("filler-{number}");
-            if self.bed.run(self.ctl_command(0, &["put", &filler]), &megabyte).code != 0 {
-                assert!(self.ctl(&["alarm", "list"]).stdout.contains("NOSPACE"));
-                return;
-            }
-        }
-        panic!("etcd took 200 MB");
+            self.bed.run(self.ctl_command(0, &["put", &filler]), &megabyte).code != 0
+        });
+        full && self.ctl(&["alarm", "list"]).stdout.contains("NOSPACE")
     }
 
     /// Undoes [`fill`](Self::fill) as an operator does.

@@ -68,15 +68,16 @@ impl<'a> EtcdCluster<'a> {
         Self::planned(bed, members, pace, &[]).up()
     }
 
-    /// One member in each of these hosts of a net, running.
+    /// One member in each of these hosts of a net, with more arguments, running.
     #[must_use]
-    pub fn on(bed: &'a Bed, net: &Net, hosts: std::ops::Range<usize>, pace: Pace) -> Self {
+    pub fn on(bed: &'a Bed, net: &Net, hosts: std::ops::Range<usize>, pace: Pace, more: &[&str]) -> Self {
         let members = hosts.map(|number| {
             let host = net.host(number);
             let at = |port| SocketAddr::from((host.address(), port));
             Member::new(Some(host.clone()), at(CLIENTS), at(PEERS))
         });
-        Self { bed, pace, more: Vec::new(), members: members.collect(), login: Mutex::default() }.up()
+        let more = more.iter().map(|&arg| arg.to_owned()).collect();
+        Self { bed, pace, more, members: members.collect(), login: Mutex::default() }.up()
     }
 
     /// So many members on the loopback, with more arguments; addresses only, until [`start`](Self::start_all).

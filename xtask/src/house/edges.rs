@@ -17,6 +17,7 @@ struct Allowed {
 const ALLOWED: &[Allowed] = &[
     Allowed { name: "om-api", ships: &[], tests: &[] },
     Allowed { name: "om-kv", ships: &[], tests: &[] },
+    Allowed { name: "om-checker", ships: &[], tests: &[] },
     Allowed { name: "om-etcd", ships: &["om-kv"], tests: &[] },
     Allowed { name: "om-swarm", ships: &["om-kv"], tests: &[] },
     Allowed { name: "om-leadership", ships: &["om-kv"], tests: &["om-etcd"] },
@@ -53,6 +54,7 @@ const ALLOWED: &[Allowed] = &[
     },
     // A second account of the rules: what it shared with the first it could not judge.
     Allowed { name: "om-model", ships: &[], tests: &[] },
+    Allowed { name: "om-nemesis", ships: &["om-api", "om-checker", "om-system-tests"], tests: &[] },
     Allowed { name: "xtask", ships: &[], tests: &[] },
 ];
 

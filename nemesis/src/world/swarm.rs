@@ -1,0 +1,121 @@
+//! Three replicas, each beside a manager of a Swarm.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use om_system_tests::{Bed, ETCD_AUTHORITY, Group, NAMES, Net, Program, Random};
+
+use super::World;
+use crate::fault::Fault;
+use crate::plan::Menu;
+
+const NOBODY: usize = usize::MAX;
+
+pub(super) struct Swarms<'a> {
+    base: &'a Bed,
+    group: Group<'a>,
+    demoted: AtomicUsize,
+}
+
+impl<'a> Swarms<'a> {
+    pub(super) fn new(base: &'a Bed, log: &str) -> Self {
+        let group = Group::beside_swarm(base, &["--log", log]);
+        Self { base, group, demoted: AtomicUsize::new(NOBODY) }
+    }
+}
+
+impl World for Swarms<'_> {
+    fn menu(&self) -> Menu {
+        &[
+            (Fault::KillManager, 4),
+            (Fault::RestartManager, 3),
+            (Fault::StopManager, 2),
+            (Fault::FreezeManager, 4),
+            (Fault::KillPlugin, 2),
+            (Fault::FreezePlugin, 2),
+            (Fault::FreezeHost, 2),
+            (Fault::Handover, 3),
+            (Fault::CutOff, 2),
+            (Fault::Deaf, 1),
+            (Fault::Mute, 1),
+            (Fault::CutPair, 2),
+            (Fault::KillKeeper, 1),
+            (Fault::FreezeKeeper, 2),
+            (Fault::MoveKeeper, 2),
+        ]
+    }
+
+    fn bed(&self, number: usize) -> &Bed {
+        self.group.bed(number)
+    }
+
+    fn manager(&self, number: usize) -> Arc<Program> {
+        self.group.manager(number)
+    }
+
+    fn restart(&self, number: usize, ahead: u64) {
+        self.group.restart_ahead(number, ahead);
+    }
+
+    fn leader(&self) -> Option<(usize, u64)> {
+        self.group.leader()
+    }
+
+    fn settled(&self) -> Result<(usize, u64), String> {
+        self.group.settled()
+    }
+
+    fn net(&self) -> Option<&Net> {
+        Some(self.group.net())
+    }
+
+    fn keeper(&self, number: usize) -> Option<Arc<Program>> {
+        Some(self.group.swarm().engine(number).daemon())
+    }
+
+    fn kill_keeper(&self, number: usize) {
+        self.group.swarm().engine(number).kill();
+    }
+
+    /// Another node is asked to demote the Swarm's leader; it may be unable to.
+    fn strike(&self, fault: Fault, _: usize, _: &mut Random) -> bool {
+        let swarm = self.group.swarm();
+        let Some(leader) = swarm.leader().filter(|_| fault == Fault::MoveKeeper) else { return false };
+        if self.demoted.load(Ordering::SeqCst) != NOBODY {
+            return false;
+        }
+        let by = swarm.engine((leader + 1) % NAMES.len());
+        let demoted = by.ask(&["node", "demote", swarm.engine(leader).name()]).code == 0;
+        if demoted {
+            self.demoted.store(leader, Ordering::SeqCst);
+        }
+        demoted
+    }
+
+    fn mend(&self, _: &mut Random) {
+        let swarm = self.group.swarm();
+        for number in (0..NAMES.len()).filter(|number| !swarm.engine(*number).daemon().is_alive()) {
+            swarm.engine(number).restart();
+        }
+        let demoted = self.demoted.swap(NOBODY, Ordering::SeqCst);
+        if demoted != NOBODY {
+            swarm.wait_leader();
+            swarm.promote(demoted);
+        }
+        swarm.wait_whole();
+    }
+
+    fn steering_record(&self) -> PathBuf {
+        self.base.steering_record()
+    }
+
+    fn authority(&self) -> Duration {
+        ETCD_AUTHORITY
+    }
+
+    fn patience(&self) -> Duration {
+        self.group.patience()
+    }
+}
