@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use om_api::clock;
 use om_api::socket::{Address, Credentials};
 use om_api::{places, v1};
 use om_etcd::Etcd;
@@ -20,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Mode};
+use crate::ground::Ground;
 use crate::office::{Bench, ElectionOffice, StoreOffice};
 use crate::peers::{GrpcNetwork, PeerFront};
 use crate::swarm::Attendant;
@@ -51,11 +51,14 @@ impl Machinery {
     ///
     /// # Errors
     /// What of the configuration cannot be used.
-    pub(crate) fn build(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn build(config: &Config, ground: &Ground) -> anyhow::Result<Self> {
         match &config.mode {
             Mode::Etcd(mode) => {
-                let etcd = Etcd::new(&mode.etcd).context("cannot use etcd")?;
-                return Ok(Self::elected(config, Arc::new(etcd), &mode.cluster, mode.lease_ttl, None));
+                let kv: Arc<dyn Keyspace> = match &ground.keyspace {
+                    Some(kv) => kv.clone(),
+                    None => Arc::new(Etcd::new(&mode.etcd).context("cannot use etcd")?),
+                };
+                return Ok(Self::elected(config, ground, kv, &mode.cluster, mode.lease_ttl, None));
             }
             Mode::Swarm(mode) => {
                 let engine = Engine::new(&mode.engine).context("cannot use the engine")?;
@@ -63,7 +66,8 @@ impl Machinery {
                 let kv = SwarmKeyspace::new(engine.clone(), &mode.cluster, options);
                 let (attendant, places) = Attendant::new(engine);
                 let places = Some(places);
-                let elected = Self::elected(config, Arc::new(kv), &mode.cluster, mode.lease_ttl, places);
+                let elected =
+                    Self::elected(config, ground, Arc::new(kv), &mode.cluster, mode.lease_ttl, places);
                 return Ok(Self { attendant: Some(attendant), ..elected });
             }
             Mode::Os { .. } | Mode::Dev { .. } => {}
@@ -83,6 +87,7 @@ impl Machinery {
     /// Replicas elect among themselves, and the state is kept where the election is.
     fn elected(
         config: &Config,
+        ground: &Ground,
         kv: Arc<dyn Keyspace>,
         cluster: &str,
         lease_ttl: Duration,
@@ -101,7 +106,9 @@ impl Machinery {
             place: String::new(),
         };
         let network = config.network.clone();
-        let network = GrpcNetwork::new(me.clone(), config.host.clone(), move || network.security());
+        let network = GrpcNetwork::new(me.clone(), config.host.clone(), ground.dialer.clone(), move || {
+            network.security()
+        });
         let detector = Arc::new(ElectionDetector::start(ElectionOptions {
             kv: kv.clone(),
             layout: layout.clone(),
@@ -110,7 +117,7 @@ impl Machinery {
             floor: config.timing.ttl(),
             most: config.longest_authority(),
             network: Arc::new(network),
-            clock: clock::boot(),
+            clock: ground.clock.clone(),
             places: places.clone(),
         }));
         let store = Arc::new(KvStore::new(kv.clone(), &layout));

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use om_api::Error;
 use om_api::clock::Clock;
+use om_api::socket::Dialer;
 use om_leadership::Mandate;
 use om_proxy::discovery::Registry;
 use om_store::{Change, Revision, Store, Token};
@@ -66,6 +67,8 @@ pub(crate) struct Realm {
     /// Whom plugins tell if this leader dies; `None`: there is nobody.
     pub(crate) heirs: Option<FindHeirs>,
     pub(crate) clock: Clock,
+    /// The way to other programs.
+    pub(crate) dialer: Dialer,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Arc<Registry>,
 }
