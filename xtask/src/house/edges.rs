@@ -17,6 +17,7 @@ struct Allowed {
 const ALLOWED: &[Allowed] = &[
     Allowed { name: "om-api", ships: &[], tests: &[] },
     Allowed { name: "om-kv", ships: &[], tests: &[] },
+    Allowed { name: "om-checker", ships: &[], tests: &[] },
     Allowed { name: "om-etcd", ships: &["om-kv"], tests: &[] },
     Allowed { name: "om-swarm", ships: &["om-kv"], tests: &[] },
     Allowed { name: "om-leadership", ships: &["om-kv"], tests: &["om-etcd"] },
