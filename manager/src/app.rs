@@ -79,7 +79,8 @@ impl App {
         let Self { config, ground, listeners } = self;
         let wills = Arc::new(Wills::default());
         let Machinery { store, detector, office, election, attendant } = Machinery::build(&config, &ground)?;
-        let Ground { clock, dialer, directory, .. } = ground;
+        let Ground { clock, dialer, directory, before_store, .. } = ground;
+        let store = before_store.map_or_else(|| store.clone(), |stand| stand(store.clone()));
         let looked_for = RegistryOptions {
             dir: config.plugins_dir.clone(),
             only: config.proxy_for.clone(),

@@ -9,6 +9,7 @@ use om_api::clock::{self, Clock};
 use om_api::socket::{self, Connection, Dialer};
 use om_kv::Keyspace;
 use om_proxy::discovery::{self, Directory};
+use om_store::Store;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
@@ -25,7 +26,12 @@ pub struct Ground {
     pub directory: Box<dyn Directory>,
     /// Where keys are kept. `None`: where the configuration says.
     pub keyspace: Option<Arc<dyn Keyspace>>,
+    /// Stands before the store in which the state is kept, for everybody but the office, which claims in it.
+    pub before_store: Option<BeforeStore>,
 }
+
+/// Puts something before a store.
+pub type BeforeStore = Box<dyn FnOnce(Arc<dyn Store>) -> Arc<dyn Store> + Send>;
 
 impl Ground {
     /// This machine.
@@ -35,6 +41,7 @@ impl Ground {
             dialer: socket::system(),
             directory: discovery::directory(&config.plugins_dir),
             keyspace: None,
+            before_store: None,
         }
     }
 }
