@@ -78,7 +78,8 @@ impl App {
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         let Self { config, ground, listeners } = self;
         let wills = Arc::new(Wills::default());
-        let Machinery { store, detector, office, election, attendant } = Machinery::build(&config, &ground)?;
+        let Machinery { store, detector, office, writes, election, attendant } =
+            Machinery::build(&config, &ground)?;
         let Ground { clock, dialer, directory, before_store, .. } = ground;
         let store = before_store.map_or_else(|| store.clone(), |stand| stand(store.clone()));
         let looked_for = RegistryOptions {
@@ -130,6 +131,7 @@ impl App {
             heirs: election.as_ref().map(|election| election.heirs(&config)),
             clock,
             dialer,
+            writes,
             store: store.clone(),
             registry,
         };

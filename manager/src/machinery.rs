@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Mode};
 use crate::ground::Ground;
-use crate::office::{Bench, ElectionOffice, StoreOffice};
+use crate::office::{Bench, ElectionOffice, StoreOffice, Writes};
 use crate::peers::{GrpcNetwork, PeerFront};
 use crate::swarm::Attendant;
 use crate::wills::{FindHeirs, Heirs, Wills};
@@ -30,6 +30,8 @@ pub(crate) struct Machinery {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) detector: Arc<dyn Detector>,
     pub(crate) office: Arc<dyn Bench>,
+    /// What the office judges the store's writes by.
+    pub(crate) writes: Writes,
     /// Where replicas elect among themselves.
     pub(crate) election: Option<Election>,
     /// In a Swarm: what keeps the leader beside the Swarm's own.
@@ -80,8 +82,9 @@ impl Machinery {
             }
             _ => Arc::new(Solo::new()),
         };
-        let office = Arc::new(StoreOffice::new(store.clone(), candidate(config)));
-        Ok(Self { store, detector, office, election: None, attendant: None })
+        let writes = Writes::new(ground.clock.clone());
+        let office = Arc::new(StoreOffice::new(store.clone(), candidate(config), writes.clone()));
+        Ok(Self { store, detector, office, writes, election: None, attendant: None })
     }
 
     /// Replicas elect among themselves, and the state is kept where the election is.
@@ -121,10 +124,17 @@ impl Machinery {
             places: places.clone(),
         }));
         let store = Arc::new(KvStore::new(kv.clone(), &layout));
-        let office =
-            ElectionOffice::new(store.clone(), detector.clone(), layout, candidate(config), instance);
+        let writes = Writes::new(ground.clock.clone());
+        let office = ElectionOffice::new(
+            store.clone(),
+            detector.clone(),
+            layout,
+            candidate(config),
+            instance,
+            writes.clone(),
+        );
         let election = Some(Election { detector: detector.clone(), me, kv, places });
-        Self { store, detector, office: Arc::new(office), election, attendant: None }
+        Self { store, detector, office: Arc::new(office), writes, election, attendant: None }
     }
 }
 

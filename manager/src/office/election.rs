@@ -11,7 +11,7 @@ use om_store::kv::{Grounds, KvStore};
 use om_store::{Candidate, Store, Term};
 
 use super::plain::tell;
-use super::{Before, Bench, Granted, MakeOpening, Newest, judge, not_held};
+use super::{Before, Bench, Granted, MakeOpening, Newest, Writes, judge, not_held};
 use crate::reign::Opening;
 
 /// Grants terms by claiming the store on the grounds of the election.
@@ -21,6 +21,7 @@ pub(crate) struct ElectionOffice {
     layout: Layout,
     candidate: Candidate,
     instance: String,
+    writes: Writes,
     newest: Newest,
     open_with: OnceLock<MakeOpening>,
 }
@@ -32,6 +33,7 @@ impl ElectionOffice {
         layout: Layout,
         candidate: Candidate,
         instance: String,
+        writes: Writes,
     ) -> Self {
         Self {
             store,
@@ -39,6 +41,7 @@ impl ElectionOffice {
             layout,
             candidate,
             instance,
+            writes,
             newest: Newest::default(),
             open_with: OnceLock::new(),
         }
@@ -94,6 +97,7 @@ impl Office for ElectionOffice {
         if let Some(why) = self.store.went_back() {
             return Err(OfficeError::Fenced(why));
         }
+        self.writes.flow()?;
         self.election.confirm(term).await
     }
 }

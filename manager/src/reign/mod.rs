@@ -36,7 +36,7 @@ use tracing::{info, warn};
 use crate::board::Board;
 use crate::errors;
 use crate::locks::Locks;
-use crate::office::Granted;
+use crate::office::{Granted, Writes};
 use crate::records::{FREED, SERVICES, Stored, key};
 use crate::wills::{FindHeirs, Wills};
 
@@ -69,6 +69,7 @@ pub(crate) struct Realm {
     pub(crate) clock: Clock,
     /// The way to other programs.
     pub(crate) dialer: Dialer,
+    pub(crate) writes: Writes,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -234,7 +235,9 @@ impl Reign {
 
     /// Writes under this reign's fence.
     async fn append(&self, change: Change) -> Result<Revision, om_store::Error> {
+        let under_way = self.0.realm.writes.begin();
         let written = self.0.realm.store.append(&self.0.token, change).await;
+        drop(under_way);
         if let Err(error @ om_store::Error::Fenced { .. }) = &written {
             warn!(%error, "a write was refused: this reign is over");
             self.0.over.cancel();
