@@ -11,6 +11,7 @@ mod house;
 mod run;
 mod say;
 mod setup;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Args),
     /// Measure the real programs beside others: `bench failover`, `bench idle`, `bench failover --help`
     Bench(bench::Args),
+    /// Worlds from seeds, with the real manager in them: `sim --seeds 1000`, `sim --seed 7 --trace`
+    Sim(sim::Args),
     /// Watch a real web service survive the death of its manager
     Demo(demo::Args),
 }
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Demo(args) => demo::run(&args),
     };
     match done {

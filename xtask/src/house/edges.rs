@@ -52,6 +52,21 @@ const ALLOWED: &[Allowed] = &[
         ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-system-tests"],
         tests: &[],
     },
+    Allowed {
+        name: "om-sim",
+        ships: &[
+            "om-api",
+            "om-checker",
+            "om-kv",
+            "om-etcd",
+            "om-leadership",
+            "om-store",
+            "om-proxy",
+            "om-plugin-sdk",
+            "om-manager",
+        ],
+        tests: &[],
+    },
     Allowed { name: "xtask", ships: &[], tests: &[] },
 ];
 
