@@ -3,7 +3,7 @@
 //!
 //! [`bind`] is the only way in which programs of OpenManage make their socket, [`TcpIncoming`] the way in which they take
 //! connections over TCP. [`Address`] is the one parser of endpoint URLs, [`channel`] and [`connect`] the one place that
-//! opens connections for generated clients, [`server`] the one set-up of a gRPC server.
+//! opens connections for generated clients, by a [`Dialer`]; [`server`] is the one set-up of a gRPC server.
 
 mod address;
 mod bind;
@@ -16,8 +16,9 @@ mod tls;
 
 pub use address::{Address, AddressError};
 pub use bind::{BindError, BoundSocket, MAX_PATH_BYTES, SocketOptions, bind};
-pub use connect::{ConnectError, Security, channel, connect};
+pub use connect::{ConnectError, Dialer, Dialling, Security, channel, connect, connect_by, system};
 pub use server::server;
+pub use stream::Connection;
 pub use tls::{
     Accepted, Caller, ClientTls, CredentialFiles, Credentials, CredentialsError, GuardService, KnownCallers,
     ServerTls, TcpIncoming, TlsProblem,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use om_api::clock;
-use om_api::socket::{self, BoundSocket, Credentials, SocketOptions};
+use om_api::socket::{self, Credentials, SocketOptions};
 use om_leadership::{Campaign, Office};
 use om_plugin_process::{ProcessOptions, ProcessPlugin};
 use om_proxy::discovery::{Registry, RegistryOptions};
@@ -18,11 +18,12 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::config::{Config, Listen, Mode, Network};
+use crate::ground::{Ground, Incoming};
 use crate::handover::Handover;
 use crate::machinery::{Election, Machinery};
 use crate::reign::Realm;
 use crate::replica::Replica;
-use crate::serve::serve;
+use crate::serve::{Listener, serve};
 use crate::wills::Wills;
 use crate::{renewal, succession};
 
@@ -36,8 +37,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_millis(500);
 /// A replica that is ready to run.
 pub struct App {
     config: Config,
-    sockets: Vec<BoundSocket>,
-    ports: Vec<TcpListener>,
+    ground: Ground,
+    listeners: Vec<Listener>,
 }
 
 impl App {
@@ -48,18 +49,26 @@ impl App {
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let options = SocketOptions { mode: config.socket_mode, group: config.socket_group.clone() };
         let own = om_api::places::socket(&config.plugins_dir, &config.name);
-        let mut sockets = vec![socket::bind(&own, &options)?];
-        let mut ports = Vec::new();
+        let mut listeners = vec![Listener::Socket(socket::bind(&own, &options)?)];
         for listen in &config.listen {
             match listen {
-                Listen::Unix(path) => sockets.push(socket::bind(path, &options)?),
+                Listen::Unix(path) => listeners.push(Listener::Socket(socket::bind(path, &options)?)),
                 Listen::Tcp { host, port } => {
                     let bound = TcpListener::bind((host.as_str(), *port)).await;
-                    ports.push(bound.with_context(|| format!("cannot listen at tcp://{host}:{port}"))?);
+                    let bound = bound.with_context(|| format!("cannot listen at tcp://{host}:{port}"))?;
+                    listeners.push(Listener::Port(bound));
                 }
             }
         }
-        Ok(Self { config, sockets, ports })
+        let ground = Ground::machine(&config);
+        Ok(Self { config, ground, listeners })
+    }
+
+    /// A replica on other ground than this machine: it serves the connections that it is given.
+    #[must_use]
+    pub fn on(config: Config, ground: Ground, incoming: Vec<Incoming>) -> Self {
+        let listeners = incoming.into_iter().map(Listener::Given).collect();
+        Self { config, ground, listeners }
     }
 
     /// Serves until `stop` is cancelled, then resigns, frees, drains and returns.
@@ -67,16 +76,19 @@ impl App {
     /// # Errors
     /// What keeps it from serving at all.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let Self { config, sockets, ports } = self;
+        let Self { config, ground, listeners } = self;
         let wills = Arc::new(Wills::default());
-        let Machinery { store, detector, office, election, attendant } = Machinery::build(&config)?;
-        let registry = Arc::new(Registry::start(RegistryOptions {
+        let Machinery { store, detector, office, writes, election, attendant } =
+            Machinery::build(&config, &ground)?;
+        let Ground { clock, dialer, directory, before_store, .. } = ground;
+        let store = before_store.map_or_else(|| store.clone(), |stand| stand(store.clone()));
+        let looked_for = RegistryOptions {
             dir: config.plugins_dir.clone(),
             only: config.proxy_for.clone(),
             own_name: config.name.clone(),
             caller: config.name.clone(),
-        }));
-        let clock = clock::boot();
+        };
+        let registry = Arc::new(Registry::look_in(directory, dialer.clone(), looked_for));
         info!(
             name = %config.name,
             detector = %detector.describe(),
@@ -101,9 +113,11 @@ impl App {
             reign,
             head: head.clone(),
             places: election.as_ref().and_then(|election| election.places.clone()),
-            handover: election
-                .as_ref()
-                .map(|election| Handover { election: election.detector.clone(), campaign: campaign.clone() }),
+            handover: election.as_ref().map(|election| Handover {
+                election: election.detector.clone(),
+                campaign: campaign.clone(),
+                clock: clock.clone(),
+            }),
             tasks: TaskTracker::new(),
         };
         let peers = election.as_ref().map(|election| election.front(wills.clone(), head));
@@ -116,6 +130,8 @@ impl App {
             wills,
             heirs: election.as_ref().map(|election| election.heirs(&config)),
             clock,
+            dialer,
+            writes,
             store: store.clone(),
             registry,
         };
@@ -142,7 +158,7 @@ impl App {
         let close = CancellationToken::new();
         let drain = Drain::new();
         let tls = config.network.credentials().map(Credentials::server);
-        let mut servers = serve(&replica, peers.as_ref(), sockets, ports, tls.as_ref(), &drain, &close);
+        let mut servers = serve(&replica, peers.as_ref(), listeners, tls.as_ref(), &drain, &close);
         info!(endpoint = %replica.endpoint, "listening");
         tasks.spawn(say_when_ready(election));
 

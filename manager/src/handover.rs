@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use om_api::clock::since_boot;
+use om_api::clock::Clock;
 use om_api::{Error, Reason, v1};
 use om_leadership::Campaign;
 use om_leadership::election::ElectionDetector;
@@ -24,6 +24,7 @@ const LOOK: Duration = Duration::from_millis(2);
 pub(crate) struct Handover {
     pub(crate) election: Arc<ElectionDetector>,
     pub(crate) campaign: Arc<Campaign>,
+    pub(crate) clock: Clock,
 }
 
 impl Handover {
@@ -77,12 +78,12 @@ impl Handover {
         tracing::info!(term, to = successor, "handing over");
         reign.close(successor, calls).await;
         self.campaign.resign().await;
-        let end = since_boot() + SUCCESSION_PATIENCE;
+        let end = (self.clock)() + SUCCESSION_PATIENCE;
         loop {
             if let Some((leader, term)) = self.follower(replica, term) {
                 return Ok(v1::HandoverResponse { leader: Some(leader), term });
             }
-            if since_boot() > end {
+            if (self.clock)() > end {
                 let text = format!(
                     "term {term} was given up, and nobody has taken over within {SUCCESSION_PATIENCE:?}"
                 );

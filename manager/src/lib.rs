@@ -10,6 +10,7 @@ mod board;
 pub mod config;
 mod errors;
 mod front;
+pub mod ground;
 mod handover;
 mod locks;
 mod machinery;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use om_api::clock;
 use om_api::socket::{Address, Credentials};
 use om_api::{places, v1};
 use om_etcd::Etcd;
@@ -20,7 +19,8 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Mode};
-use crate::office::{Bench, ElectionOffice, StoreOffice};
+use crate::ground::Ground;
+use crate::office::{Bench, ElectionOffice, StoreOffice, Writes};
 use crate::peers::{GrpcNetwork, PeerFront};
 use crate::swarm::Attendant;
 use crate::wills::{FindHeirs, Heirs, Wills};
@@ -30,6 +30,8 @@ pub(crate) struct Machinery {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) detector: Arc<dyn Detector>,
     pub(crate) office: Arc<dyn Bench>,
+    /// What the office judges the store's writes by.
+    pub(crate) writes: Writes,
     /// Where replicas elect among themselves.
     pub(crate) election: Option<Election>,
     /// In a Swarm: what keeps the leader beside the Swarm's own.
@@ -51,11 +53,14 @@ impl Machinery {
     ///
     /// # Errors
     /// What of the configuration cannot be used.
-    pub(crate) fn build(config: &Config) -> anyhow::Result<Self> {
+    pub(crate) fn build(config: &Config, ground: &Ground) -> anyhow::Result<Self> {
         match &config.mode {
             Mode::Etcd(mode) => {
-                let etcd = Etcd::new(&mode.etcd).context("cannot use etcd")?;
-                return Ok(Self::elected(config, Arc::new(etcd), &mode.cluster, mode.lease_ttl, None));
+                let kv: Arc<dyn Keyspace> = match &ground.keyspace {
+                    Some(kv) => kv.clone(),
+                    None => Arc::new(Etcd::new(&mode.etcd).context("cannot use etcd")?),
+                };
+                return Ok(Self::elected(config, ground, kv, &mode.cluster, mode.lease_ttl, None));
             }
             Mode::Swarm(mode) => {
                 let engine = Engine::new(&mode.engine).context("cannot use the engine")?;
@@ -63,7 +68,8 @@ impl Machinery {
                 let kv = SwarmKeyspace::new(engine.clone(), &mode.cluster, options);
                 let (attendant, places) = Attendant::new(engine);
                 let places = Some(places);
-                let elected = Self::elected(config, Arc::new(kv), &mode.cluster, mode.lease_ttl, places);
+                let elected =
+                    Self::elected(config, ground, Arc::new(kv), &mode.cluster, mode.lease_ttl, places);
                 return Ok(Self { attendant: Some(attendant), ..elected });
             }
             Mode::Os { .. } | Mode::Dev { .. } => {}
@@ -76,13 +82,15 @@ impl Machinery {
             }
             _ => Arc::new(Solo::new()),
         };
-        let office = Arc::new(StoreOffice::new(store.clone(), candidate(config)));
-        Ok(Self { store, detector, office, election: None, attendant: None })
+        let writes = Writes::new(ground.clock.clone());
+        let office = Arc::new(StoreOffice::new(store.clone(), candidate(config), writes.clone()));
+        Ok(Self { store, detector, office, writes, election: None, attendant: None })
     }
 
     /// Replicas elect among themselves, and the state is kept where the election is.
     fn elected(
         config: &Config,
+        ground: &Ground,
         kv: Arc<dyn Keyspace>,
         cluster: &str,
         lease_ttl: Duration,
@@ -101,7 +109,9 @@ impl Machinery {
             place: String::new(),
         };
         let network = config.network.clone();
-        let network = GrpcNetwork::new(me.clone(), config.host.clone(), move || network.security());
+        let network = GrpcNetwork::new(me.clone(), config.host.clone(), ground.dialer.clone(), move || {
+            network.security()
+        });
         let detector = Arc::new(ElectionDetector::start(ElectionOptions {
             kv: kv.clone(),
             layout: layout.clone(),
@@ -110,14 +120,21 @@ impl Machinery {
             floor: config.timing.ttl(),
             most: config.longest_authority(),
             network: Arc::new(network),
-            clock: clock::boot(),
+            clock: ground.clock.clone(),
             places: places.clone(),
         }));
         let store = Arc::new(KvStore::new(kv.clone(), &layout));
-        let office =
-            ElectionOffice::new(store.clone(), detector.clone(), layout, candidate(config), instance);
+        let writes = Writes::new(ground.clock.clone());
+        let office = ElectionOffice::new(
+            store.clone(),
+            detector.clone(),
+            layout,
+            candidate(config),
+            instance,
+            writes.clone(),
+        );
         let election = Some(Election { detector: detector.clone(), me, kv, places });
-        Self { store, detector, office: Arc::new(office), election, attendant: None }
+        Self { store, detector, office: Arc::new(office), writes, election, attendant: None }
     }
 }
 

@@ -24,6 +24,7 @@ use tonic_health::server::HealthReporter;
 use tracing::{debug, warn};
 
 use crate::front::{Front, ManagerRouter};
+use crate::ground::Incoming;
 use crate::peers::PeerFront;
 use crate::reign::Reign;
 use crate::replica::Replica;
@@ -33,41 +34,45 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// How often a failed handshake is worth a warning.
 const WARNING: Duration = Duration::from_secs(1);
 
+/// Where connections come from.
+pub(crate) enum Listener {
+    Socket(BoundSocket),
+    Port(TcpListener),
+    /// Somebody else takes them.
+    Given(Incoming),
+}
+
 /// Serves both interfaces, health and reflection at every address: TCP by TLS, if there are certificates for it.
 pub(crate) fn serve(
     replica: &Replica,
     peers: Option<&PeerFront>,
-    sockets: Vec<BoundSocket>,
-    ports: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     tls: Option<&ServerTls>,
     drain: &Drain,
     close: &CancellationToken,
 ) -> JoinSet<Result<(), tonic::transport::Error>> {
     let mut servers = JoinSet::new();
-    for socket in sockets {
+    for listener in listeners {
+        let (replica, peers) = (replica.clone(), peers.cloned());
+        let (drain, close) = (drain.clone(), close.clone());
         let server = socket::server();
-        servers.spawn(one_server(
-            server,
-            replica.clone(),
-            peers.cloned(),
-            socket,
-            drain.clone(),
-            close.clone(),
-        ));
-    }
-    for port in ports {
-        let incoming = TcpIncoming::new(port, tls.cloned(), say_who_fails());
-        let server = socket::server()
-            .http2_keepalive_interval(Some(SIGN_OF_LIFE))
-            .http2_keepalive_timeout(Some(SIGN_OF_LIFE));
-        servers.spawn(one_server(
-            server,
-            replica.clone(),
-            peers.cloned(),
-            incoming,
-            drain.clone(),
-            close.clone(),
-        ));
+        let of_network = || {
+            socket::server()
+                .http2_keepalive_interval(Some(SIGN_OF_LIFE))
+                .http2_keepalive_timeout(Some(SIGN_OF_LIFE))
+        };
+        match listener {
+            Listener::Socket(socket) => {
+                servers.spawn(one_server(server, replica, peers, socket, drain, close));
+            }
+            Listener::Port(port) => {
+                let incoming = TcpIncoming::new(port, tls.cloned(), say_who_fails());
+                servers.spawn(one_server(of_network(), replica, peers, incoming, drain, close));
+            }
+            Listener::Given(incoming) => {
+                servers.spawn(one_server(of_network(), replica, peers, incoming, drain, close));
+            }
+        }
     }
     servers
 }

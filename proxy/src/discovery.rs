@@ -13,17 +13,22 @@ mod scan;
 mod tests;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use om_api::socket::{Dialer, system};
 use om_api::v1;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::Upstream;
 use keeper::Keeper;
-use scan::{Found, Scanner};
+use scan::Scanner;
+
+pub use scan::Found;
 
 /// How often the directory is looked at without being told.
 pub const POLL: Duration = Duration::from_secs(2);
@@ -42,6 +47,24 @@ pub struct RegistryOptions {
     pub own_name: String,
     /// How this program calls itself in handshakes.
     pub caller: String,
+}
+
+/// Where sockets are looked for.
+pub trait Directory: Send + Sync {
+    /// The sockets that are there, by name; of `only`, where given. A directory that does not exist has none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn look(&mut self, only: Option<&[String]>) -> io::Result<BTreeMap<String, Found>>;
+
+    /// Returns when it may have changed since the last look; it need not tell of every change. Cancel safe.
+    fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// A directory of this machine.
+#[must_use]
+pub fn directory(path: &Path) -> Box<dyn Directory> {
+    Box::new(Scanner::new(path.to_owned()))
 }
 
 /// Everybody found, by name.
@@ -118,9 +141,15 @@ impl Registry {
     /// Starts to look. Must be called within a tokio runtime.
     #[must_use]
     pub fn start(options: RegistryOptions) -> Self {
+        Self::look_in(directory(&options.dir), system(), options)
+    }
+
+    /// The same in a directory of the caller's, whose sockets are connected to by a way of the caller's.
+    #[must_use]
+    pub fn look_in(directory: Box<dyn Directory>, dialer: Dialer, options: RegistryOptions) -> Self {
         let (publish, peers) = watch::channel(Peers::default());
         let mut search = JoinSet::new();
-        search.spawn(Search::new(options, publish).run());
+        search.spawn(Search::new(directory, dialer, options, publish).run());
         Self { peers, _search: search }
     }
 
@@ -134,16 +163,23 @@ impl Registry {
 struct Search {
     options: Arc<RegistryOptions>,
     publish: Arc<watch::Sender<Peers>>,
-    scanner: Scanner,
+    directory: Box<dyn Directory>,
+    dialer: Dialer,
     files: HashMap<String, watch::Sender<Option<Found>>>,
     keepers: JoinSet<String>,
     complaint: String,
 }
 
 impl Search {
-    fn new(options: RegistryOptions, publish: watch::Sender<Peers>) -> Self {
+    fn new(
+        directory: Box<dyn Directory>,
+        dialer: Dialer,
+        options: RegistryOptions,
+        publish: watch::Sender<Peers>,
+    ) -> Self {
         Self {
-            scanner: Scanner::new(options.dir.clone()),
+            directory,
+            dialer,
             options: Arc::new(options),
             publish: Arc::new(publish),
             files: HashMap::new(),
@@ -156,7 +192,7 @@ impl Search {
         loop {
             self.look();
             tokio::select! {
-                () = self.scanner.changed() => {}
+                () = self.directory.changed() => {}
                 () = tokio::time::sleep(POLL) => {}
                 // Gone by itself, with its socket. If that is back already, the next look finds it.
                 Some(ended) = self.keepers.join_next() => {
@@ -169,7 +205,7 @@ impl Search {
     }
 
     fn look(&mut self) {
-        let found = match self.scanner.look(self.options.only.as_deref()) {
+        let found = match self.directory.look(self.options.only.as_deref()) {
             Ok(found) => found,
             Err(cause) => {
                 // What cannot be read is not empty: those who are known stay known.
@@ -202,7 +238,8 @@ impl Search {
     fn keep(&mut self, name: &str, file: Option<Found>) {
         let (tell, file) = watch::channel(file);
         self.files.insert(name.to_owned(), tell);
-        let keeper = Keeper::new(name, self.options.clone(), self.publish.clone(), file);
+        let upstream = Upstream::by(self.dialer.clone(), self.options.dir.join(name));
+        let keeper = Keeper::new(name, upstream, self.options.clone(), self.publish.clone(), file);
         self.keepers.spawn(keeper.run());
     }
 }

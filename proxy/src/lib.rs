@@ -15,7 +15,7 @@ pub mod passthrough;
 pub mod route;
 pub mod upstream;
 
-pub use discovery::{Peer, PeerState, Peers, Refusal, Registry, RegistryOptions};
+pub use discovery::{Directory, Found, Peer, PeerState, Peers, Refusal, Registry, RegistryOptions};
 pub use drain::{Drain, DrainLayer};
 pub use passthrough::PassThroughLayer;
 pub use route::{Call, Leader, Passage, Route, Router};

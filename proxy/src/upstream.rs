@@ -25,8 +25,8 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use om_api::socket::{Address, Dialer, Security, system};
 use om_api::{Error, Reason};
-use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
 use tonic::body::Body;
@@ -57,6 +57,7 @@ pub enum Link {
 pub struct Upstream(Arc<Inner>);
 
 struct Inner {
+    dialer: Dialer,
     socket: PathBuf,
     slot: Mutex<Slot>,
     link: watch::Sender<Link>,
@@ -85,7 +86,14 @@ impl Upstream {
     /// A handle to `socket`; nothing is connected yet.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
+        Self::by(system(), socket)
+    }
+
+    /// The same, by a way of the caller's.
+    #[must_use]
+    pub fn by(dialer: Dialer, socket: impl Into<PathBuf>) -> Self {
         Self(Arc::new(Inner {
+            dialer,
             socket: socket.into(),
             slot: Mutex::new(Slot { number: 0, state: State::Idle }),
             link: watch::Sender::new(Link::Down),
@@ -207,7 +215,8 @@ impl Inner {
     }
 
     async fn dial(self: &Arc<Self>, number: u64) -> Result<Line, String> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|cause| match cause.kind() {
+        let opening = (self.dialer)(&Address::Unix(self.socket.clone()), &Security::Clear);
+        let stream = opening.await.map_err(|cause| match cause.kind() {
             std::io::ErrorKind::NotFound => "there is no such socket".to_owned(),
             std::io::ErrorKind::ConnectionRefused => "nobody serves it".to_owned(),
             _ => cause.to_string(),

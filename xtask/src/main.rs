@@ -13,6 +13,7 @@ mod nemesis;
 mod run;
 mod say;
 mod setup;
+mod sim;
 mod test;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Command {
     Model(model::Args),
     /// Make real processes fail at random, and judge what they did: `nemesis --mode etcd --minutes 10`
     Nemesis(nemesis::Args),
+    /// Worlds from seeds, with the real manager in them: `sim --seeds 1000`, `sim --seed 7 --trace`
+    Sim(sim::Args),
     /// Watch a real web service survive the death of its manager
     Demo(demo::Args),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Model(args) => model::run(&args),
         Command::Nemesis(args) => nemesis::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Demo(args) => demo::run(&args),
     };
     match done {

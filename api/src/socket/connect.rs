@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -69,11 +70,28 @@ impl ConnectError {
     }
 }
 
+/// A connection that is being opened.
+pub type Dialling = Pin<Box<dyn Future<Output = io::Result<Box<dyn Connection>>> + Send>>;
+
+/// Opens connections. A unix socket that is not there is `NotFound`, one that nobody serves `ConnectionRefused`.
+///
+/// Passed to whoever connects to others, so that a test or a simulation can supply its own.
+pub type Dialer = Arc<dyn Fn(&Address, &Security) -> Dialling + Send + Sync>;
+
+/// The machine's own way to others.
+#[must_use]
+pub fn system() -> Dialer {
+    Arc::new(|address, security| {
+        let (address, security) = (address.clone(), security.clone());
+        Box::pin(async move { open(&address, &security).await })
+    })
+}
+
 /// A channel that connects at the first call, and again after every loss. Clones share the connection. Certificates
 /// that were renewed count from the next connection on.
 #[must_use]
 pub fn channel(address: &Address, security: &Security) -> Channel {
-    endpoint(address).connect_with_connector_lazy(connector(address.clone(), security.clone()))
+    endpoint(address).connect_with_connector_lazy(connector(system(), address.clone(), security.clone()))
 }
 
 /// A channel that is connected, within `timeout`.
@@ -85,8 +103,22 @@ pub async fn connect(
     security: &Security,
     timeout: Duration,
 ) -> Result<Channel, ConnectError> {
+    connect_by(&system(), address, security, timeout).await
+}
+
+/// The same, by a way of the caller's.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_by(
+    dialer: &Dialer,
+    address: &Address,
+    security: &Security,
+    timeout: Duration,
+) -> Result<Channel, ConnectError> {
     let endpoint = endpoint(address);
-    let connecting = endpoint.connect_with_connector(connector(address.clone(), security.clone()));
+    let connector = connector(dialer.clone(), address.clone(), security.clone());
+    let connecting = endpoint.connect_with_connector(connector);
     match tokio::time::timeout(timeout, connecting).await {
         Ok(connected) => connected.map_err(|cause| ConnectError::new(address, &cause)),
         Err(_) => {
@@ -110,6 +142,7 @@ fn endpoint(address: &Address) -> Endpoint {
 type Connecting = Pin<Box<dyn Future<Output = io::Result<TokioIo<Box<dyn Connection>>>> + Send>>;
 
 fn connector(
+    dialer: Dialer,
     address: Address,
     security: Security,
 ) -> impl tower::Service<
@@ -120,9 +153,9 @@ fn connector(
 > + Send
 + 'static {
     service_fn(move |_: http::Uri| -> Connecting {
-        let (address, security) = (address.clone(), security.clone());
+        let opening = dialer(&address, &security);
         Box::pin(async move {
-            let opened = tokio::time::timeout(ATTEMPT, open(&address, &security)).await;
+            let opened = tokio::time::timeout(ATTEMPT, opening).await;
             let late = || io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {ATTEMPT:?}"));
             Ok(TokioIo::new(opened.map_err(|_| late())??))
         })

@@ -13,8 +13,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::tls::TlsProblem;
 
-/// A unix or TCP connection.
-pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+/// A connection to another program, of whatever kind.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// The first two bytes of an alert of TLS 1.0 to 1.3. As HTTP/2 they would begin a frame of more than a megabyte,

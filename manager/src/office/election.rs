@@ -12,7 +12,7 @@ use om_store::{Candidate, Store, Term};
 use tracing::info;
 
 use super::plain::tell;
-use super::{Before, Bench, Granted, MakeOpening, Newest, judge, not_held, release};
+use super::{Before, Bench, Granted, MakeOpening, Newest, Writes, judge, not_held, release};
 use crate::reign::{End, Opening};
 
 /// Grants terms by claiming the store on the grounds of the election.
@@ -22,6 +22,7 @@ pub(crate) struct ElectionOffice {
     layout: Layout,
     candidate: Candidate,
     instance: String,
+    writes: Writes,
     newest: Newest,
     open_with: OnceLock<MakeOpening>,
 }
@@ -33,6 +34,7 @@ impl ElectionOffice {
         layout: Layout,
         candidate: Candidate,
         instance: String,
+        writes: Writes,
     ) -> Self {
         Self {
             store,
@@ -40,6 +42,7 @@ impl ElectionOffice {
             layout,
             candidate,
             instance,
+            writes,
             newest: Newest::default(),
             open_with: OnceLock::new(),
         }
@@ -96,6 +99,7 @@ impl Office for ElectionOffice {
         if let Some(why) = self.store.went_back() {
             return Err(OfficeError::Fenced(why));
         }
+        self.writes.flow()?;
         self.election.confirm(term).await
     }
 }

@@ -2,6 +2,7 @@
 
 mod election;
 mod plain;
+mod writes;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tracing::{info, warn};
 
 pub(crate) use election::ElectionOffice;
 pub(crate) use plain::StoreOffice;
+pub(crate) use writes::Writes;
 
 use crate::reign::{End, Opening};
 

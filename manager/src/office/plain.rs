@@ -8,7 +8,7 @@ use om_leadership::{Office, OfficeError};
 use om_store::{Candidate, Store};
 use tracing::info;
 
-use super::{Before, Bench, Granted, Newest, judge, not_held, release};
+use super::{Before, Bench, Granted, Newest, Writes, judge, not_held, release};
 use crate::records::SERVICES;
 use crate::reign::End;
 
@@ -16,13 +16,14 @@ use crate::reign::End;
 pub(crate) struct StoreOffice {
     store: Arc<dyn Store>,
     candidate: Candidate,
+    writes: Writes,
     newest: Newest,
 }
 
 impl StoreOffice {
-    /// An office over `store` for `candidate`.
-    pub(crate) fn new(store: Arc<dyn Store>, candidate: Candidate) -> Self {
-        Self { store, candidate, newest: Newest::default() }
+    /// An office over `store` for `candidate`, whose `writes` come to their end or do not.
+    pub(crate) fn new(store: Arc<dyn Store>, candidate: Candidate, writes: Writes) -> Self {
+        Self { store, candidate, writes, newest: Newest::default() }
     }
 }
 
@@ -41,6 +42,7 @@ impl Office for StoreOffice {
 
     async fn confirm(&self, term: u64) -> Result<Duration, OfficeError> {
         let granted = self.newest.get(term).ok_or_else(|| not_held(term))?;
+        self.writes.flow()?;
         self.store.confirm(&granted.token).await.map_err(judge)?;
         Ok(Duration::from_millis(self.candidate.authority_ms))
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use om_api::socket::{self, Address, Security};
+use om_api::socket::{self, Address, Dialer, Security};
 use om_api::v1::peer_client::PeerClient;
 use om_api::v1::{self, LinkRequest, LinkResponse, link_request as to, link_response as from};
 use om_kv::layout::ReplicaRecord;
@@ -21,6 +21,7 @@ const CONNECT: Duration = Duration::from_secs(1);
 pub(crate) struct GrpcNetwork {
     me: v1::Hello,
     host: String,
+    dialer: Dialer,
     security: Box<dyn Fn() -> Security + Send + Sync>,
     tasks: TaskTracker,
 }
@@ -30,9 +31,10 @@ impl GrpcNetwork {
     pub(crate) fn new(
         me: v1::Hello,
         host: String,
+        dialer: Dialer,
         security: impl Fn() -> Security + Send + Sync + 'static,
     ) -> Self {
-        Self { me, host, security: Box::new(security), tasks: TaskTracker::new() }
+        Self { me, host, dialer, security: Box::new(security), tasks: TaskTracker::new() }
     }
 }
 
@@ -42,8 +44,9 @@ impl Network for GrpcNetwork {
         let url = if to.host == self.host && !to.socket.is_empty() { &to.socket } else { &to.endpoint };
         let address: Address = url.parse().map_err(|why| format!("{why}"))?;
         let security = (self.security)();
-        let channel =
-            socket::connect(&address, &security, CONNECT).await.map_err(|error| error.to_string())?;
+        let channel = socket::connect_by(&self.dialer, &address, &security, CONNECT)
+            .await
+            .map_err(|error| error.to_string())?;
         let (out, requests) = mpsc::channel(BACKLOG);
         let hello = LinkRequest { message: Some(to::Message::Hello(self.me.clone())) };
         out.send(hello).await.map_err(|_| "the line is closed".to_owned())?;

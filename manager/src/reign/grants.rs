@@ -13,13 +13,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use om_api::clock::wall_unix_ms;
+use om_api::socket::{Address, Security};
 use om_store::{Change, Expect};
 use prost::Message;
-use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tracing::{debug, info};
 
@@ -223,7 +224,7 @@ pub(super) async fn discharge(reign: Reign) {
         let mut over = Vec::new();
         for (key, grant) in left {
             let said = realm.wills.tell_of(&key, &grant, reign.cluster());
-            if said || (realm.clock)() >= grants.runs_out(&grant) || dead(&grant, &realm.host).await {
+            if said || (realm.clock)() >= grants.runs_out(&grant) || dead(&grant, realm).await {
                 over.push(key);
             }
         }
@@ -255,11 +256,11 @@ pub(super) async fn discharge(reign: Reign) {
 }
 
 /// Whether nobody listens at the socket of a plugin of this host. A socket file that is gone proves nothing.
-async fn dead(grant: &GrantRecord, host: &str) -> bool {
-    if grant.host != host {
+async fn dead(grant: &GrantRecord, realm: &Realm) -> bool {
+    if grant.host != realm.host {
         return false;
     }
     // A plugin that hangs accepts nothing, and the queue before it may be full: that is an error too, but another.
-    let connected = UnixStream::connect(&grant.socket).await;
+    let connected = (realm.dialer)(&Address::Unix(PathBuf::from(&grant.socket)), &Security::Clear).await;
     connected.is_err_and(|cause| cause.kind() == ErrorKind::ConnectionRefused)
 }

@@ -26,6 +26,7 @@ use std::time::Duration;
 
 use om_api::Error;
 use om_api::clock::Clock;
+use om_api::socket::Dialer;
 use om_leadership::Mandate;
 use om_proxy::discovery::Registry;
 use om_store::{Change, Revision, Store, Token};
@@ -36,7 +37,7 @@ use tracing::{info, warn};
 use crate::board::Board;
 use crate::errors;
 use crate::locks::Locks;
-use crate::office::{Before, Granted};
+use crate::office::{Before, Granted, Writes};
 use crate::records::{FREED, SERVICES, Stored, key};
 use crate::wills::{FindHeirs, Wills};
 
@@ -67,6 +68,9 @@ pub(crate) struct Realm {
     /// Whom plugins tell if this leader dies; `None`: there is nobody.
     pub(crate) heirs: Option<FindHeirs>,
     pub(crate) clock: Clock,
+    /// The way to other programs.
+    pub(crate) dialer: Dialer,
+    pub(crate) writes: Writes,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Arc<Registry>,
 }
@@ -231,7 +235,9 @@ impl Reign {
 
     /// Writes under this reign's fence.
     async fn append(&self, change: Change) -> Result<Revision, om_store::Error> {
+        let under_way = self.0.realm.writes.begin();
         let written = self.0.realm.store.append(&self.0.token, change).await;
+        drop(under_way);
         if let Err(error @ om_store::Error::Fenced { .. }) = &written {
             warn!(%error, "a write was refused: this reign is over");
             self.0.over.cancel();

@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use om_api::{Error, Reason};
 use om_store::{Change, View};
 use prost::Message;
+use tokio::runtime::RuntimeFlavor;
 
 use super::Reign;
 use crate::records::{REQUESTS, RequestRecord, key};
@@ -27,7 +28,15 @@ pub(super) struct Requests(Mutex<VecDeque<(i64, String)>>);
 /// Takes in the requests of earlier reigns. Nothing waits for it: until then none of them is forgotten.
 pub(super) async fn inherit(reign: Reign) {
     let store = reign.0.realm.store.clone();
-    let Ok(old) = tokio::task::spawn_blocking(move || recorded_before(store.view())).await else { return };
+    let looking = move || recorded_before(store.view());
+    let old = match tokio::runtime::Handle::current().runtime_flavor() {
+        // There is no other thread that it would hold up.
+        RuntimeFlavor::CurrentThread => looking(),
+        _ => match tokio::task::spawn_blocking(looking).await {
+            Ok(old) => old,
+            Err(_) => return,
+        },
+    };
     let mut all = reign.0.requests.0.lock().unwrap_or_else(PoisonError::into_inner);
     let own: BTreeSet<String> = all.iter().map(|(_, id)| id.clone()).collect();
     let old = old.into_iter().filter(|(_, id)| !own.contains(id));

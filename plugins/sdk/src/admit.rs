@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use om_api::clock::Clock;
+use om_api::socket::Dialer;
 use om_api::{Error, Reason, metadata, v1};
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
@@ -26,6 +27,8 @@ pub(crate) struct Shell {
     pub(crate) host: Arc<str>,
     pub(crate) kinds: Vec<v1::Kind>,
     pub(crate) clock: Clock,
+    /// The way to the replicas that a will names.
+    pub(crate) dialer: Dialer,
     /// Where the plugin's own code runs.
     pub(crate) works: Handle,
     pub(crate) terms: Mutex<Terms>,
@@ -63,6 +66,7 @@ impl Shell {
         plugin: Arc<dyn Plugin>,
         kinds: Vec<v1::Kind>,
         options: &crate::Options,
+        dialer: Dialer,
         works: Handle,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -73,6 +77,7 @@ impl Shell {
             instance: uuid::Uuid::new_v4().to_string(),
             host: options.host.as_str().into(),
             clock: options.clock.clone(),
+            dialer,
             works,
             terms: Mutex::default(),
             current: Mutex::default(),

@@ -48,5 +48,5 @@ mod will;
 pub use output::Output;
 pub use plugin::{Declared, Failed, Lapsed, Plugin, Rejected};
 pub use program::{Context, NoFlags, main, main_with};
-pub use serve::{Options, ServeError, Serving, bind, bind_apart, serve};
+pub use serve::{Options, ServeError, Serving, bind, bind_apart, serve, serve_on};
 pub use service::{Report, Service};

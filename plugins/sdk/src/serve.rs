@@ -1,15 +1,19 @@
 //! Serving a plugin on its socket.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use om_api::clock::Clock;
-use om_api::socket::{BindError, BoundSocket, SocketOptions};
+use om_api::socket::{BindError, BoundSocket, Dialer, SocketOptions, system};
 use om_api::v1::service_plugin_server::ServicePluginServer;
 use om_api::{MAX_MESSAGE_BYTES, names, places, v1};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
+use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
 
 use crate::Plugin;
 use crate::admit::Shell;
@@ -81,14 +85,44 @@ pub fn bind(plugin: Arc<dyn Plugin>, options: &Options) -> Result<Serving, Serve
 /// # Errors
 /// [`ServeError`].
 pub fn bind_apart(plugin: Arc<dyn Plugin>, options: &Options, works: Handle) -> Result<Serving, ServeError> {
+    let shell = shell(plugin, options, system(), works)?;
+    let path = places::socket(&options.plugins_dir, &options.name);
+    let how = SocketOptions { mode: options.socket_mode, group: options.socket_group.clone() };
+    let socket = om_api::socket::bind(&path, &how)?;
+    Ok(Serving { shell, socket })
+}
+
+/// Serves a plugin on connections of the caller's, and connects to others by a way of the caller's: for a simulation.
+/// `options` say no more than who it is.
+///
+/// # Errors
+/// [`ServeError`].
+pub async fn serve_on<I, C>(
+    plugin: Arc<dyn Plugin>,
+    options: Options,
+    incoming: I,
+    dialer: Dialer,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError>
+where
+    I: Stream<Item = io::Result<C>>,
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    C::ConnectInfo: Clone + Send + Sync + 'static,
+{
+    answer(shell(plugin, &options, dialer, Handle::current())?, incoming, shutdown).await
+}
+
+fn shell(
+    plugin: Arc<dyn Plugin>,
+    options: &Options,
+    dialer: Dialer,
+    works: Handle,
+) -> Result<Arc<Shell>, ServeError> {
     names::check_socket(&options.name).map_err(ServeError::Name)?;
     let kinds =
         caught_call(|| plugin.kinds()).map_err(|panic| ServeError::Kinds(format!("it panicked: {panic}")))?;
     check(&kinds).map_err(ServeError::Kinds)?;
-    let path = places::socket(&options.plugins_dir, &options.name);
-    let how = SocketOptions { mode: options.socket_mode, group: options.socket_group.clone() };
-    let socket = om_api::socket::bind(&path, &how)?;
-    Ok(Serving { shell: Shell::new(plugin, kinds, options, works), socket })
+    Ok(Shell::new(plugin, kinds, options, dialer, works))
 }
 
 /// Serves a plugin until `shutdown`; then stops steering (members stay), says so to the manager, lets calls finish, and
@@ -116,48 +150,56 @@ impl Serving {
     /// # Errors
     /// [`ServeError`].
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ServeError> {
-        let Self { shell, socket } = self;
-        let service = ServicePluginServer::new(crate::server::Server(shell.clone()))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        let (health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<ServicePluginServer<crate::server::Server>>().await;
-        let leave = CancellationToken::new();
-        let serving = om_api::socket::server()
-            .max_concurrent_streams(STREAMS)
-            .add_service(service)
-            .add_service(health_service)
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(socket, leave.clone().cancelled_owned());
-        let mut serving = Box::pin(serving);
+        answer(self.shell, self.socket, shutdown).await
+    }
+}
 
-        tokio::select! {
-            ended = &mut serving => return Ok(ended?),
-            () = shutdown.cancelled() => {}
+async fn answer<I, C>(shell: Arc<Shell>, incoming: I, shutdown: CancellationToken) -> Result<(), ServeError>
+where
+    I: Stream<Item = io::Result<C>>,
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    C::ConnectInfo: Clone + Send + Sync + 'static,
+{
+    let service = ServicePluginServer::new(crate::server::Server(shell.clone()))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<ServicePluginServer<crate::server::Server>>().await;
+    let leave = CancellationToken::new();
+    let serving = om_api::socket::server()
+        .max_concurrent_streams(STREAMS)
+        .add_service(service)
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .serve_with_incoming_shutdown(incoming, leave.clone().cancelled_owned());
+    let mut serving = Box::pin(serving);
+
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        () = shutdown.cancelled() => {}
+    }
+    // Answered while it stops: the manager has to hear that it did.
+    let stopping = async {
+        shell.release("the plugin is stopping").await;
+        shell.tasks.close();
+        leave.cancel();
+        if tokio::time::timeout(GRACE, shell.tasks.wait()).await.is_err() {
+            shell.cut.cancel();
         }
-        // Answered while it stops: the manager has to hear that it did.
-        let stopping = async {
-            shell.release("the plugin is stopping").await;
-            shell.tasks.close();
-            leave.cancel();
-            if tokio::time::timeout(GRACE, shell.tasks.wait()).await.is_err() {
-                shell.cut.cancel();
-            }
-            shell.tasks.wait().await;
-        };
-        let both = async { tokio::join!(serving, stopping).0 };
-        match tokio::time::timeout(STOPPING, both).await {
-            Ok(ended) => Ok(ended?),
-            Err(_) => {
-                tracing::warn!("some calls did not end within {STOPPING:?} and were cut off");
-                Ok(())
-            }
+        shell.tasks.wait().await;
+    };
+    let both = async { tokio::join!(serving, stopping).0 };
+    match tokio::time::timeout(STOPPING, both).await {
+        Ok(ended) => Ok(ended?),
+        Err(_) => {
+            tracing::warn!("some calls did not end within {STOPPING:?} and were cut off");
+            Ok(())
         }
     }
 }

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use om_api::socket::{Address, ClientTls, Security, connect};
+use om_api::socket::{Address, ClientTls, Dialer, Security, connect_by};
 use om_api::v1;
 use om_api::v1::attend_request as to;
 use om_api::v1::peer_client::PeerClient;
@@ -69,11 +69,11 @@ impl Will {
     }
 
     /// Tells everybody, until somebody knows of a higher term.
-    async fn testify(self: &Arc<Self>) {
+    async fn testify(self: &Arc<Self>, dialer: &Dialer) {
         let known = CancellationToken::new();
         let mut telling = JoinSet::new();
         for address in &self.endpoints {
-            telling.spawn(self.clone().tell(address.clone(), known.clone()));
+            telling.spawn(self.clone().tell(dialer.clone(), address.clone(), known.clone()));
         }
         let all = async { while telling.join_next().await.is_some() {} };
         let ended = tokio::time::timeout(BOUND, all).await;
@@ -90,12 +90,12 @@ impl Will {
 
     /// Tells one of them, until it knows of a higher term. When another one does, this one is told once more: it may be
     /// the one that waits for the word, and have missed it so far.
-    async fn tell(self: Arc<Self>, address: Address, known: CancellationToken) {
+    async fn tell(self: Arc<Self>, dialer: Dialer, address: Address, known: CancellationToken) {
         let mut pauses = Backoff::between(SHORTEST_PAUSE, LONGEST_PAUSE);
         let mut line = None;
         loop {
             let last = known.is_cancelled();
-            let said = tokio::time::timeout(ATTEMPT, self.say(&address, &mut line)).await;
+            let said = tokio::time::timeout(ATTEMPT, self.say(&dialer, &address, &mut line)).await;
             match said.unwrap_or_else(|_| Err(format!("no answer within {ATTEMPT:?}"))) {
                 Ok(term) if term > self.word.term => return known.cancel(),
                 Ok(_) => {}
@@ -115,11 +115,16 @@ impl Will {
     }
 
     /// The newest term known there. Connects unless there is a line.
-    async fn say(&self, address: &Address, line: &mut Option<Channel>) -> Result<u64, String> {
+    async fn say(
+        &self,
+        dialer: &Dialer,
+        address: &Address,
+        line: &mut Option<Channel>,
+    ) -> Result<u64, String> {
         let channel = match line {
             Some(channel) => channel.clone(),
             None => {
-                let made = connect(address, &self.security, ATTEMPT).await;
+                let made = connect_by(dialer, address, &self.security, ATTEMPT).await;
                 line.insert(made.map_err(|error| error.to_string())?).clone()
             }
         };
@@ -137,7 +142,7 @@ pub(crate) async fn execute(shell: &Shell, session: &Session, crews: Vec<Arc<Cre
         }
         // Whoever is opening the next session is told there, unless it goes away over it.
         drop(shell.gate.lock().await);
-        will.testify().await;
+        will.testify(&shell.dialer).await;
     };
     tokio::select! {
         biased;

@@ -39,12 +39,12 @@ enum Greeting {
 impl Keeper {
     pub(super) fn new(
         name: &str,
+        upstream: Upstream,
         options: Arc<RegistryOptions>,
         publish: Arc<watch::Sender<Peers>>,
         file: watch::Receiver<Option<Found>>,
     ) -> Self {
-        let socket = options.dir.join(name);
-        let upstream = Upstream::new(&socket);
+        let socket = upstream.socket().to_owned();
         Self { name: name.to_owned(), socket, upstream, options, publish, file }
     }
 

@@ -5,15 +5,18 @@ use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
+use super::Directory;
+
 /// Which file stands at a name: a socket bound anew is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub struct Found {
     device: u64,
     inode: u64,
     /// Inode numbers are used again at once by some file systems. Not the time of change: setting the mode changes it.
@@ -21,6 +24,12 @@ pub(super) struct Found {
 }
 
 impl Found {
+    /// The file of this number, in a directory that numbers each anew.
+    #[must_use]
+    pub fn numbered(number: u64) -> Self {
+        Self { device: 0, inode: number, born: None }
+    }
+
     fn of(found: &Metadata) -> Self {
         Self { device: found.dev(), inode: found.ino(), born: found.created().ok() }
     }
@@ -45,13 +54,34 @@ impl Scanner {
         Self { dir, changed: Arc::default(), armed: None, complained: false }
     }
 
-    /// Returns when the directory may have changed since the last look.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    fn arm(&mut self) {
+        let Some((path, id)) = nearest(&self.dir) else { return };
+        if self.armed.as_ref().is_some_and(|armed| armed.path == path && armed.id == id) {
+            return;
+        }
+        self.armed = None;
+        match watch(&path, self.changed.clone()) {
+            Ok(watcher) => {
+                self.complained = false;
+                self.armed = Some(Armed { path, id, _watcher: watcher });
+                // It may have come into being between the look for it and the watch.
+                self.changed.notify_one();
+            }
+            Err(cause) if !self.complained => {
+                self.complained = true;
+                tracing::warn!("cannot watch {}, looking every {:?}: {cause}", path.display(), super::POLL);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+impl Directory for Scanner {
+    fn changed(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.changed.notified())
     }
 
-    /// The sockets in the directory; of `only`, where given.
-    pub(super) fn look(&mut self, only: Option<&[String]>) -> io::Result<BTreeMap<String, Found>> {
+    fn look(&mut self, only: Option<&[String]>) -> io::Result<BTreeMap<String, Found>> {
         // First: a change during the look then causes another one.
         self.arm();
         let mut sockets = BTreeMap::new();
@@ -79,27 +109,6 @@ impl Scanner {
             }
         }
         Ok(sockets)
-    }
-
-    fn arm(&mut self) {
-        let Some((path, id)) = nearest(&self.dir) else { return };
-        if self.armed.as_ref().is_some_and(|armed| armed.path == path && armed.id == id) {
-            return;
-        }
-        self.armed = None;
-        match watch(&path, self.changed.clone()) {
-            Ok(watcher) => {
-                self.complained = false;
-                self.armed = Some(Armed { path, id, _watcher: watcher });
-                // It may have come into being between the look for it and the watch.
-                self.changed.notify_one();
-            }
-            Err(cause) if !self.complained => {
-                self.complained = true;
-                tracing::warn!("cannot watch {}, looking every {:?}: {cause}", path.display(), super::POLL);
-            }
-            Err(_) => {}
-        }
     }
 }
 

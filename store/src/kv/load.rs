@@ -1,6 +1,7 @@
 //! Reading the state, at one revision of the keyspace: whole, or what is new.
 
 use om_kv::Range;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 use super::errors::told;
 use super::keys::piece;
@@ -203,10 +204,13 @@ impl Shared {
     }
 }
 
-/// Runs what takes long where it holds up nobody.
+/// Runs what takes long where it holds up nobody: in place where the runtime has but one thread, as in a simulation.
 pub(crate) async fn unblocked<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return work();
+    }
     let ended = |_| Err(Error::io("pack or unpack the state", std::io::Error::other("it was given up")));
     tokio::task::spawn_blocking(work).await.unwrap_or_else(ended)
 }

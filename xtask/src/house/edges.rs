@@ -55,6 +55,21 @@ const ALLOWED: &[Allowed] = &[
     // A second account of the rules: what it shared with the first it could not judge.
     Allowed { name: "om-model", ships: &[], tests: &[] },
     Allowed { name: "om-nemesis", ships: &["om-api", "om-checker", "om-system-tests"], tests: &[] },
+    Allowed {
+        name: "om-sim",
+        ships: &[
+            "om-api",
+            "om-checker",
+            "om-kv",
+            "om-etcd",
+            "om-leadership",
+            "om-store",
+            "om-proxy",
+            "om-plugin-sdk",
+            "om-manager",
+        ],
+        tests: &[],
+    },
     Allowed { name: "xtask", ships: &[], tests: &[] },
 ];
 

@@ -1,0 +1,89 @@
+//! Watches: what happened is sent on in order; who cannot be reached gets it later, or is told that it is compacted away.
+
+use std::time::Duration;
+
+use om_kv::{Batch, Result, Watching};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::hub::{ETCD, Hub, Place};
+
+/// Batches that may wait for a reader; more than that and the watch ends.
+const BACKLOG: usize = 4096;
+/// So often a watcher gets a sign of life.
+const PROGRESS: Duration = Duration::from_millis(700);
+
+pub(super) struct Watcher {
+    place: Place,
+    prefix: String,
+    /// The revision that it has not been sent yet.
+    next: i64,
+    to: mpsc::Sender<Result<Batch>>,
+    told: Duration,
+    /// When the last batch arrives.
+    last: Duration,
+    /// It was told that it cannot go on.
+    failed: bool,
+}
+
+impl Hub {
+    pub(super) fn watch(&self, place: Place, prefix: &str, from: i64) -> Watching {
+        let (to, batches) = mpsc::channel(BACKLOG);
+        let prefix = prefix.to_owned();
+        self.send((place, ETCD), Duration::ZERO, move |hub| {
+            let told = hub.now();
+            let watcher =
+                Watcher { place, prefix, next: from, to, told, last: Duration::ZERO, failed: false };
+            hub.lock().etcd.watchers.push(watcher);
+        });
+        Watching::new(batches, JoinSet::new())
+    }
+
+    /// Leases end, and whoever watches is told what is new.
+    pub(crate) fn turn_etcd(&self) {
+        let now = self.now();
+        let mut batches = Vec::new();
+        {
+            let mut state = self.lock();
+            let away = state.etcd.away_until > now;
+            let etcd = &mut state.etcd;
+            if away {
+                return;
+            }
+            etcd.model.expire(now);
+            let header = etcd.model.header();
+            let mut watchers = std::mem::take(&mut etcd.watchers);
+            let mut kept = 0;
+            watchers.retain_mut(|watcher| {
+                if watcher.to.is_closed() || watcher.failed {
+                    return false;
+                }
+                kept += 1;
+                let lively = now < watcher.told + PROGRESS;
+                if (watcher.next > header.revision && lively) || state.is_cut(ETCD, watcher.place) {
+                    return true;
+                }
+                let events = state.etcd.model.since(&watcher.prefix, watcher.next);
+                watcher.next = watcher.next.max(header.revision + 1);
+                watcher.failed = events.is_err();
+                if events.as_ref().is_ok_and(Vec::is_empty) && lively {
+                    return true;
+                }
+                watcher.told = now;
+                let batch = events.map(|events| Batch { header, events });
+                batches.push((kept - 1, watcher.place, watcher.to.clone(), watcher.last, batch));
+                true
+            });
+            state.etcd.watchers = watchers;
+        }
+        for (index, place, to, last, batch) in batches {
+            let last = self.send((ETCD, place), last, move |_| {
+                // Full: whoever is so far behind has been gone for long.
+                let _ = to.try_send(batch);
+            });
+            if let Some(watcher) = self.lock().etcd.watchers.get_mut(index) {
+                watcher.last = last;
+            }
+        }
+    }
+}
