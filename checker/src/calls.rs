@@ -67,12 +67,15 @@ impl<'e> Calls<'e> {
                     }
                     calls.push(Call { service, intent: *intent, called: event, answered: None });
                 }
-                What::Answered { call, by, answer, open: maybe } => match open.get(call) {
-                    Some(at) if calls[*at].answered.is_none() => {
-                        calls[*at].answered = Some(Answered { by, answer, open: *maybe, event });
+                What::Answered { call, by, answer } | What::Refused { call, by, answer } => {
+                    let maybe = matches!(event.what, What::Refused { .. });
+                    match open.get(call) {
+                        Some(at) if calls[*at].answered.is_none() => {
+                            calls[*at].answered = Some(Answered { by, answer, open: maybe, event });
+                        }
+                        _ => undecided(format!("call {call} was not made, or was answered before"), event),
                     }
-                    _ => undecided(format!("call {call} was not made, or was answered before"), event),
-                },
+                }
                 _ => {}
             }
         }

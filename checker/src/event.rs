@@ -62,9 +62,16 @@ pub enum What {
         by: String,
         /// What it was told.
         answer: Answer,
-        /// For an answer that says that nothing was done: whether that is said of the last attempt only, and an earlier
-        /// one, which was never answered, may have taken effect or still may.
-        open: bool,
+    },
+    /// It is told that nothing was done by its last attempt; an earlier one, which was never answered, may have taken
+    /// effect, or still may.
+    Refused {
+        /// The call.
+        call: u64,
+        /// The replica that answered; empty: not known.
+        by: String,
+        /// What it was told.
+        answer: Answer,
     },
     /// Somebody begins to watch.
     Opened {

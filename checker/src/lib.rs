@@ -13,7 +13,7 @@
 //! * **A call is [`Called`](What::Called) before its first attempt, and [`Answered`](What::Answered) after its last**,
 //!   with the answer that its client believes: all attempts of one intent, under one request id, are one call. A call
 //!   that was never answered has no `Answered`: it may have taken effect, or may still. A refusal that speaks of the last
-//!   attempt only, after one that was not answered, is `open`.
+//!   attempt only, after one that was not answered, is [`Refused`](What::Refused).
 //! * **Every call that changes a service is in the history**, and the service did not exist before it. What imports
 //!   a whole state is not understood.
 //! * **A value stands for a whole declaration**: two are equal if and only if the declarations are.

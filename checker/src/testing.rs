@@ -26,12 +26,12 @@ pub(crate) fn answered(at: u64, call: u64, answer: Answer) -> Event {
 }
 
 pub(crate) fn answered_by(at: u64, call: u64, by: &str, answer: Answer) -> Event {
-    event(at, What::Answered { call, by: by.into(), answer, open: false })
+    event(at, What::Answered { call, by: by.into(), answer })
 }
 
 /// Of the last attempt.
 pub(crate) fn half_answered(at: u64, call: u64, answer: Answer) -> Event {
-    event(at, What::Answered { call, by: String::new(), answer, open: true })
+    event(at, What::Refused { call, by: String::new(), answer })
 }
 
 pub(crate) fn commit(value: u64) -> Intent {

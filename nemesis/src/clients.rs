@@ -165,7 +165,11 @@ impl Shared {
         let mut unclear = false;
         let mut asked = self.answered.load(Ordering::SeqCst);
         let answered = |by: &Replica, answer, open| {
-            self.history.add(What::Answered { call, by: by.name.to_owned(), answer, open });
+            let by = by.name.to_owned();
+            self.history.add(match open {
+                true => What::Refused { call, by, answer },
+                false => What::Answered { call, by, answer },
+            });
         };
         loop {
             let replica = &self.replicas[asked];
@@ -205,7 +209,7 @@ impl Shared {
             let call = self.history.number();
             let answer = Answer::Refused { reason: reason.to_owned(), leader: Some(named) };
             self.history.add(What::Called { call, service: service.to_owned(), intent: Intent::Read });
-            self.history.add(What::Answered { call, by: by.name.to_owned(), answer, open: false });
+            self.history.add(What::Answered { call, by: by.name.to_owned(), answer });
         }
     }
 
@@ -226,7 +230,7 @@ impl Shared {
                 let (name, by) = (service.to_owned(), replica.name.to_owned());
                 self.history.add_at(asked, What::Called { call, service: name, intent: Intent::Read });
                 let answer = Answer::Stands(stands);
-                self.history.add_at(told, What::Answered { call, by, answer, open: false });
+                self.history.add_at(told, What::Answered { call, by, answer });
             }
             return;
         }

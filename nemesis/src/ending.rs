@@ -1,12 +1,14 @@
 //! The end of a run: the faults are over, everybody has had the time to make everything good, and it is looked whether
 //! they did.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use om_api::clock::since_boot;
 use om_api::v1;
 use om_checker::What;
-use om_system_tests::{Client, NAMES, record};
+use om_system_tests::record::{SteeringLine, Tail};
+use om_system_tests::{Client, NAMES};
 
 use crate::attempt::seen;
 use crate::clients::{Load, SERVICES};
@@ -68,10 +70,15 @@ fn remembered(client: &Client, history: &History) -> Result<(), String> {
 /// What is declared is steered, and not only said to be ready.
 fn steered(world: &dyn World, names: &[&str]) -> Result<(), String> {
     let (since, end) = (since_boot(), since_boot() + world.patience());
+    let mut record = Tail::of(world.steering_record());
+    let mut missing: BTreeSet<&str> = names.iter().copied().collect();
     loop {
-        let record = world.steering_record();
-        let missing = names.iter().find(|name| record::steering_since(&record, name, since).is_none());
-        match missing {
+        for line in record.read::<SteeringLine>() {
+            if Duration::from_micros(line.at) >= since {
+                missing.remove(&*line.service);
+            }
+        }
+        match missing.first() {
             None => return Ok(()),
             Some(name) if since_boot() > end => {
                 return Err(format!("at the end, {name} is said to be ready, and nobody steers it"));

@@ -78,9 +78,9 @@ impl Summary {
                     answered += 1;
                 }
                 What::Answered { answer: Answer::Stands(_), .. } => {}
-                What::Answered { open, answer, .. } => {
+                What::Answered { answer, .. } => {
                     let sent_elsewhere = matches!(answer, Answer::Refused { leader: Some(_), .. });
-                    answered += usize::from(!*open && !sent_elsewhere);
+                    answered += usize::from(!sent_elsewhere);
                 }
                 _ => {}
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use om_system_tests::{Bed, ETCD_AUTHORITY, Group, NAMES, Net, Program, Random};
+use om_system_tests::{Bed, ELECTION, ETCD_AUTHORITY, Group, NAMES, Net, Program, Random, wait_until};
 
 use super::World;
 use crate::fault::Fault;
@@ -101,8 +101,12 @@ impl World for Swarms<'_> {
         }
         let demoted = self.demoted.swap(NOBODY, Ordering::SeqCst);
         if demoted != NOBODY {
-            swarm.wait_leader();
-            swarm.promote(demoted);
+            // A Swarm that is still at something else refuses: "update out of sequence".
+            wait_until("a demoted node to be promoted", ELECTION, || {
+                let promote = ["node", "promote", swarm.engine(demoted).name()];
+                let mut others = (0..NAMES.len()).filter(|other| *other != demoted);
+                others.any(|other| swarm.engine(other).ask(&promote).code == 0)
+            });
         }
         swarm.wait_whole();
     }

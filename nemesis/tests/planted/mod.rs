@@ -108,7 +108,7 @@ fn stale_read(history: &mut Vec<Event>, _: &Rules) {
     let (call, at) = (u64::MAX, end(history));
     let answer = Answer::Stands(Some(stale.expect("a commit of it")));
     history.push(Event::new(at, What::Called { call, service, intent: Intent::Read }));
-    history.push(Event::new(at, What::Answered { call, by: String::new(), answer, open: false }));
+    history.push(Event::new(at, What::Answered { call, by: String::new(), answer }));
 }
 
 /// An event that has others of its stream before and after it.

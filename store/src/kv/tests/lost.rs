@@ -104,6 +104,7 @@ async fn who_was_cut_off_meanwhile_does_not_go_on_in_the_other_history() {
     let behind = patient(Etcd::new(&EtcdOptions::new([gate.url()])).unwrap(), PATIENCE);
     let holder = store(&cluster);
     let token = claim(&holder, "holder").await.unwrap();
+    behind.load().await.unwrap();
     let backup = cluster.save("backup");
     holder.append(&token, put("k", "lost")).await.unwrap();
     eventually("it follows", async || (behind.view().revision() == 1).then_some(())).await;
