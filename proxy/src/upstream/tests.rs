@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use om_api::v1::service_plugin_client::ServicePluginClient;
 use om_api::v1::{DescribeRequest, HandshakeRequest};
 use tokio::io::AsyncReadExt as _;
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 
