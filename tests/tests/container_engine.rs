@@ -1,6 +1,8 @@
 //! Kind `container` at a real engine without a Swarm.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers fail by panicking, as the tests do")]
 
+use std::fs;
+
 use om_api::testing::Ca;
 use om_system_tests::{Bed, Engine, IMAGE, IMAGE_2, SOON, container, part, wait_until};
 use serde_json::{Value, json};
@@ -167,7 +169,10 @@ fn an_engine_is_reached_by_tls_with_certificates_both_ways() {
     let (bed, ca) = (Bed::new(), Ca::new());
     let server = ca.issue(&["127.0.0.1"]).write(&bed.path("server"));
     ca.issue(&["client"]).write(&bed.path("client"));
-    Ca::new().issue(&["client"]).write(&bed.path("stranger"));
+    // One that does not trust the engine; and one that the engine does not trust.
+    Ca::new().issue(&["client"]).write(&bed.path("wary"));
+    Ca::new().issue(&["client"]).write(&bed.path("unknown"));
+    fs::copy(&server.ca, bed.path("unknown/ca.pem")).unwrap();
     let file = |flag: &str, path: &std::path::Path| format!("--{flag}={}", path.display());
     let engine = Engine::alone_with(&[
         "--host=tcp://127.0.0.1:2376",
@@ -185,15 +190,29 @@ fn an_engine_is_reached_by_tls_with_certificates_both_ways() {
         bed.wait_serving(&program);
         program
     };
-    let stranger = plugin("stranger");
+    let wary = plugin("wary");
     bed.manager("a", &[]);
     bed.name_leader("a");
     bed.wait_leading("a");
     bed.commit("a", &container("web", 1), &[]).done();
-    let refused = wait_phase(&bed, "web", "failed");
-    assert!(refused["message"].as_str().unwrap().contains("cannot be asked"), "{refused}");
+    let says = |words: &str| {
+        let mut said = String::new();
+        wait_until(&format!("{words:?} to be said"), SOON, || {
+            said = describe(&bed, "web")["message"].as_str().unwrap().to_owned();
+            said.contains(words)
+        });
+        assert!(said.contains("cannot be asked"), "{said}");
+    };
+    says("invalid peer certificate");
+    wary.kill();
+    let unknown = plugin("unknown");
+    says("received fatal alert");
     assert_eq!(running(&engine), [""; 0]);
-    stranger.kill();
+    unknown.kill();
+    let mut none = bed.placed(None, &bed.binary("om-plugin-docker"));
+    none.args(["--docker-host", "tcp://127.0.0.1:2376", "--docker-tls-verify"]);
+    let none = bed.run(none, "");
+    assert!(none.code == 1 && none.stderr.contains(".docker/ca.pem is missing"), "{none:?}");
     plugin("client");
     wait_phase(&bed, "web", "ready");
     assert_eq!(running(&engine).len(), 1);
