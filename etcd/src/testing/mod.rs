@@ -20,6 +20,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use om_kv::{Event, Watching};
+
 /// Whether etcd and etcdctl are installed.
 fn installed() -> bool {
     static FOUND: OnceLock<bool> = OnceLock::new();
@@ -72,4 +74,14 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("waited in vain until {what}");
+}
+
+/// The events that come next, without the signs of life before them.
+pub async fn next_events(watch: &mut Watching) -> Vec<Event> {
+    loop {
+        let batch = watch.next().await.expect("the watch goes on").expect("events");
+        if !batch.events.is_empty() {
+            return batch.events;
+        }
+    }
 }
