@@ -9,7 +9,7 @@ use om_api::socket::{self, BoundSocket, Credentials, SocketOptions};
 use om_leadership::{Campaign, Office};
 use om_plugin_process::{ProcessOptions, ProcessPlugin};
 use om_proxy::discovery::{Registry, RegistryOptions};
-use om_proxy::drain::Drain;
+use om_proxy::{Drain, Lane};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,7 +22,7 @@ use crate::handover::Handover;
 use crate::machinery::{Election, Machinery};
 use crate::reign::Realm;
 use crate::replica::Replica;
-use crate::serve::serve;
+use crate::serve::{Service, serve};
 use crate::wills::Wills;
 use crate::{renewal, succession};
 
@@ -143,7 +143,9 @@ impl App {
         let close = CancellationToken::new();
         let drain = Drain::new();
         let tls = config.network.credentials().map(Credentials::server);
-        let mut servers = serve(&replica, peers.as_ref(), sockets, ports, tls.as_ref(), &drain, &close);
+        let lane = Lane::start().context("cannot start a thread")?;
+        let service = Service { replica: replica.clone(), peers, drain: drain.clone(), close: close.clone() };
+        let mut servers = serve(&service, sockets, &lane, ports, tls.as_ref());
         info!(endpoint = %replica.endpoint, "listening");
         tasks.spawn(say_when_ready(election));
 

@@ -12,9 +12,9 @@ use om_api::socket::{self, BoundSocket, KnownCallers, ServerTls, TcpIncoming};
 use om_api::v1::manager_server::ManagerServer;
 use om_api::v1::peer_server::PeerServer;
 use om_api::v1::service_plugin_server::ServicePluginServer;
-use om_proxy::drain::Drain;
-use om_proxy::passthrough::PassThroughLayer;
+use om_proxy::{Aside, Drain, Lane, PassThroughLayer};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -33,43 +33,43 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
 /// How often a failed handshake is worth a warning.
 const WARNING: Duration = Duration::from_secs(1);
 
-/// Serves both interfaces, health and reflection at every address: TCP by TLS, if there are certificates for it.
+/// What answers at every address.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) replica: Replica,
+    pub(crate) peers: Option<PeerFront>,
+    pub(crate) drain: Drain,
+    pub(crate) close: CancellationToken,
+}
+
+/// Serves both interfaces, health and reflection at every address: unix sockets, at which programs may ask often, on the
+/// lane; TCP by TLS, if there are certificates for it.
 pub(crate) fn serve(
-    replica: &Replica,
-    peers: Option<&PeerFront>,
+    service: &Service,
     sockets: Vec<BoundSocket>,
+    lane: &Lane,
     ports: Vec<TcpListener>,
     tls: Option<&ServerTls>,
-    drain: &Drain,
-    close: &CancellationToken,
 ) -> JoinSet<Result<(), tonic::transport::Error>> {
     let mut servers = JoinSet::new();
     for socket in sockets {
-        let server = socket::server();
-        servers.spawn(one_server(
-            server,
-            replica.clone(),
-            peers.cloned(),
-            socket,
-            drain.clone(),
-            close.clone(),
-        ));
+        let pass_through = service.pass_through().apart();
+        servers.spawn_on(one_server(socket::server(), service.clone(), pass_through, socket), lane.handle());
     }
     for port in ports {
         let incoming = TcpIncoming::new(port, tls.cloned(), say_who_fails());
         let server = socket::server()
             .http2_keepalive_interval(Some(SIGN_OF_LIFE))
             .http2_keepalive_timeout(Some(SIGN_OF_LIFE));
-        servers.spawn(one_server(
-            server,
-            replica.clone(),
-            peers.cloned(),
-            incoming,
-            drain.clone(),
-            close.clone(),
-        ));
+        servers.spawn(one_server(server, service.clone(), service.pass_through(), incoming));
     }
     servers
+}
+
+impl Service {
+    fn pass_through(&self) -> PassThroughLayer {
+        PassThroughLayer::new(Arc::new(ManagerRouter(self.replica.clone())))
+    }
 }
 
 /// Says which connections failed, and why, but not a thousand times. Who only looks whether the port is open is no news.
@@ -91,11 +91,9 @@ fn say_who_fails() -> impl Fn(SocketAddr, &io::Error) + Send + Sync + 'static {
 
 fn one_server<I, C>(
     server: Server,
-    replica: Replica,
-    peers: Option<PeerFront>,
+    service: Service,
+    pass_through: PassThroughLayer,
     incoming: I,
-    drain: Drain,
-    close: CancellationToken,
 ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send
 where
     I: tokio_stream::Stream<Item = io::Result<C>> + Send + 'static,
@@ -107,6 +105,7 @@ where
         + 'static,
     C::ConnectInfo: Clone + Send + Sync + 'static,
 {
+    let Service { replica, peers, drain, close } = service;
     let front = Front::new(replica.clone());
     let plugin = ServicePluginServer::new(front.clone())
         .max_decoding_message_size(om_api::MAX_MESSAGE_BYTES)
@@ -114,11 +113,11 @@ where
     let manager = ManagerServer::new(front)
         .max_decoding_message_size(om_api::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(om_api::MAX_MESSAGE_BYTES);
+    let aside = Aside::to(Handle::current());
     async move {
         let (reporter, health) = tonic_health::server::health_reporter();
-        let told = tell_health(reporter, replica.reign.clone());
-        let pass_through = PassThroughLayer::new(Arc::new(ManagerRouter(replica)));
-        let mut server = server.layer(KnownCallers).layer(drain.layer()).layer(pass_through);
+        let told = tell_health(reporter, replica.reign);
+        let mut server = server.layer(KnownCallers).layer(drain.layer()).layer(pass_through).layer(aside);
         let router = server.add_service(health).add_service(plugin).add_service(manager);
         let router = peers.into_iter().map(PeerServer::new).fold(router, Router::add_service);
         let router = reflection().into_iter().fold(router, Router::add_service);
