@@ -9,8 +9,9 @@ use om_api::socket::{self, Credentials, SocketOptions};
 use om_leadership::{Campaign, Office};
 use om_plugin_process::{ProcessOptions, ProcessPlugin};
 use om_proxy::discovery::{Registry, RegistryOptions};
-use om_proxy::drain::Drain;
+use om_proxy::{Drain, Lane};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,7 @@ use crate::handover::Handover;
 use crate::machinery::{Election, Machinery};
 use crate::reign::Realm;
 use crate::replica::Replica;
-use crate::serve::{Listener, serve};
+use crate::serve::{Listener, Service, serve};
 use crate::wills::Wills;
 use crate::{renewal, succession};
 
@@ -158,7 +159,12 @@ impl App {
         let close = CancellationToken::new();
         let drain = Drain::new();
         let tls = config.network.credentials().map(Credentials::server);
-        let mut servers = serve(&replica, peers.as_ref(), listeners, tls.as_ref(), &drain, &close);
+        let is_socket = |listener: &Listener| matches!(listener, Listener::Socket(_));
+        let lane = listeners.iter().any(is_socket).then(Lane::start).transpose();
+        let lane = lane.context("cannot start a thread")?;
+        let carrier = lane.as_ref().map_or_else(Handle::current, |lane| lane.handle().clone());
+        let service = Service { replica: replica.clone(), peers, drain: drain.clone(), close: close.clone() };
+        let mut servers = serve(&service, listeners, &carrier, tls.as_ref());
         info!(endpoint = %replica.endpoint, "listening");
         tasks.spawn(say_when_ready(election));
 

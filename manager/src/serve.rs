@@ -12,9 +12,9 @@ use om_api::socket::{self, BoundSocket, KnownCallers, ServerTls, TcpIncoming};
 use om_api::v1::manager_server::ManagerServer;
 use om_api::v1::peer_server::PeerServer;
 use om_api::v1::service_plugin_server::ServicePluginServer;
-use om_proxy::drain::Drain;
-use om_proxy::passthrough::PassThroughLayer;
+use om_proxy::{Aside, Drain, PassThroughLayer};
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -42,39 +42,52 @@ pub(crate) enum Listener {
     Given(Incoming),
 }
 
-/// Serves both interfaces, health and reflection at every address: TCP by TLS, if there are certificates for it.
+/// What answers at every address.
+#[derive(Clone)]
+pub(crate) struct Service {
+    pub(crate) replica: Replica,
+    pub(crate) peers: Option<PeerFront>,
+    pub(crate) drain: Drain,
+    pub(crate) close: CancellationToken,
+}
+
+/// Serves both interfaces, health and reflection at every address: unix sockets, at which programs may ask often, on the
+/// lane; TCP by TLS, if there are certificates for it.
 pub(crate) fn serve(
-    replica: &Replica,
-    peers: Option<&PeerFront>,
+    service: &Service,
     listeners: Vec<Listener>,
+    lane: &Handle,
     tls: Option<&ServerTls>,
-    drain: &Drain,
-    close: &CancellationToken,
 ) -> JoinSet<Result<(), tonic::transport::Error>> {
     let mut servers = JoinSet::new();
+    let of_network = || {
+        socket::server()
+            .http2_keepalive_interval(Some(SIGN_OF_LIFE))
+            .http2_keepalive_timeout(Some(SIGN_OF_LIFE))
+    };
     for listener in listeners {
-        let (replica, peers) = (replica.clone(), peers.cloned());
-        let (drain, close) = (drain.clone(), close.clone());
-        let server = socket::server();
-        let of_network = || {
-            socket::server()
-                .http2_keepalive_interval(Some(SIGN_OF_LIFE))
-                .http2_keepalive_timeout(Some(SIGN_OF_LIFE))
-        };
+        let (service, pass_through) = (service.clone(), service.pass_through());
         match listener {
             Listener::Socket(socket) => {
-                servers.spawn(one_server(server, replica, peers, socket, drain, close));
+                let server = one_server(socket::server(), service, pass_through.apart(), socket);
+                servers.spawn_on(server, lane);
             }
             Listener::Port(port) => {
                 let incoming = TcpIncoming::new(port, tls.cloned(), say_who_fails());
-                servers.spawn(one_server(of_network(), replica, peers, incoming, drain, close));
+                servers.spawn(one_server(of_network(), service, pass_through, incoming));
             }
             Listener::Given(incoming) => {
-                servers.spawn(one_server(of_network(), replica, peers, incoming, drain, close));
+                servers.spawn(one_server(of_network(), service, pass_through, incoming));
             }
         }
     }
     servers
+}
+
+impl Service {
+    fn pass_through(&self) -> PassThroughLayer {
+        PassThroughLayer::new(Arc::new(ManagerRouter(self.replica.clone())))
+    }
 }
 
 /// Says which connections failed, and why, but not a thousand times. Who only looks whether the port is open is no news.
@@ -96,11 +109,9 @@ fn say_who_fails() -> impl Fn(SocketAddr, &io::Error) + Send + Sync + 'static {
 
 fn one_server<I, C>(
     server: Server,
-    replica: Replica,
-    peers: Option<PeerFront>,
+    service: Service,
+    pass_through: PassThroughLayer,
     incoming: I,
-    drain: Drain,
-    close: CancellationToken,
 ) -> impl Future<Output = Result<(), tonic::transport::Error>> + Send
 where
     I: tokio_stream::Stream<Item = io::Result<C>> + Send + 'static,
@@ -112,6 +123,7 @@ where
         + 'static,
     C::ConnectInfo: Clone + Send + Sync + 'static,
 {
+    let Service { replica, peers, drain, close } = service;
     let front = Front::new(replica.clone());
     let plugin = ServicePluginServer::new(front.clone())
         .max_decoding_message_size(om_api::MAX_MESSAGE_BYTES)
@@ -119,11 +131,11 @@ where
     let manager = ManagerServer::new(front)
         .max_decoding_message_size(om_api::MAX_MESSAGE_BYTES)
         .max_encoding_message_size(om_api::MAX_MESSAGE_BYTES);
+    let aside = Aside::to(Handle::current());
     async move {
         let (reporter, health) = tonic_health::server::health_reporter();
-        let told = tell_health(reporter, replica.reign.clone());
-        let pass_through = PassThroughLayer::new(Arc::new(ManagerRouter(replica)));
-        let mut server = server.layer(KnownCallers).layer(drain.layer()).layer(pass_through);
+        let told = tell_health(reporter, replica.reign);
+        let mut server = server.layer(KnownCallers).layer(drain.layer()).layer(pass_through).layer(aside);
         let router = server.add_service(health).add_service(plugin).add_service(manager);
         let router = peers.into_iter().map(PeerServer::new).fold(router, Router::add_service);
         let router = reflection().into_iter().fold(router, Router::add_service);

@@ -20,7 +20,6 @@ use std::time::Duration;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use om_api::{Error, Reason, metadata};
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::body::Body;
 use tower::Service as _;
@@ -66,13 +65,22 @@ impl Class {
 
 /// Puts pass-through before a server's services.
 #[derive(Clone)]
-pub struct PassThroughLayer(Arc<dyn Router>);
+pub struct PassThroughLayer {
+    router: Arc<dyn Router>,
+    apart: bool,
+}
 
 impl PassThroughLayer {
     /// With the router that decides.
     #[must_use]
     pub fn new(router: Arc<dyn Router>) -> Self {
-        Self(router)
+        Self { router, apart: false }
+    }
+
+    /// Over connections [of its own](crate::Upstream::apart): for a server on a [lane](crate::Lane).
+    #[must_use]
+    pub fn apart(self) -> Self {
+        Self { apart: true, ..self }
     }
 }
 
@@ -80,7 +88,7 @@ impl<S> tower::Layer<S> for PassThroughLayer {
     type Service = PassThrough<S>;
 
     fn layer(&self, inner: S) -> PassThrough<S> {
-        PassThrough { router: self.0.clone(), inner }
+        PassThrough { router: self.router.clone(), apart: self.apart, inner }
     }
 }
 
@@ -88,6 +96,7 @@ impl<S> tower::Layer<S> for PassThroughLayer {
 #[derive(Clone)]
 pub struct PassThrough<S> {
     router: Arc<dyn Router>,
+    apart: bool,
     inner: S,
 }
 
@@ -114,7 +123,7 @@ where
         // The one that is ready is called; its clone is for the next call.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        let router = self.router.clone();
+        let (router, apart) = (self.router.clone(), self.apart);
         Box::pin(async move {
             let (head, body) = request.into_parts();
             let (first, body) = match class {
@@ -136,7 +145,12 @@ where
             let request = Request::from_parts(head, body);
             match route {
                 Route::Own => own(inner.call(request.map(Upward::into_body)), deadline).await,
-                Route::Local(passage) => Ok(forward(request, passage, deadline).await),
+                Route::Local(mut passage) => {
+                    if apart {
+                        passage.upstream = passage.upstream.apart().clone();
+                    }
+                    Ok(forward(request, passage, deadline).await)
+                }
                 Route::Elsewhere(Leader { name, endpoint, term }) => {
                     Ok(refuse(Error::not_leader(&name, &endpoint, term)))
                 }
@@ -176,10 +190,9 @@ async fn forward(request: Request<Upward>, passage: Passage, deadline: Deadline)
         }
     });
     // When the answer ends, for whatever reason, the plugin need not wait for more of the question.
-    let over = CancellationToken::new();
-    let held = over.clone().drop_guard();
     let (head, body) = request.into_parts();
-    let mut outgoing = Request::new(body.until(over).into_body());
+    let (body, held) = body.guarded();
+    let mut outgoing = Request::new(body.into_body());
     *outgoing.uri_mut() = head.uri;
     *outgoing.method_mut() = head.method;
     *outgoing.headers_mut() = onward(head.headers, term, &cluster);

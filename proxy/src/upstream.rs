@@ -13,7 +13,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -62,6 +62,7 @@ struct Inner {
     slot: Mutex<Slot>,
     link: watch::Sender<Link>,
     tasks: TaskTracker,
+    apart: OnceLock<Upstream>,
 }
 
 struct Slot {
@@ -98,7 +99,15 @@ impl Upstream {
             slot: Mutex::new(Slot { number: 0, state: State::Idle }),
             link: watch::Sender::new(Link::Down),
             tasks: TaskTracker::new(),
+            apart: OnceLock::new(),
         }))
+    }
+
+    /// A second connection to the same socket, always the same one, for who runs on another runtime: the runtime of the
+    /// call that connects is the one that reads and writes. It is given up with this one.
+    #[must_use]
+    pub fn apart(&self) -> &Self {
+        self.0.apart.get_or_init(|| Self::new(&self.0.socket))
     }
 
     /// The socket.
@@ -131,6 +140,9 @@ impl Upstream {
     pub fn reset(&self) {
         self.0.slot().state = State::Idle;
         self.0.link.send_replace(Link::Down);
+        if let Some(apart) = self.0.apart.get() {
+            apart.reset();
+        }
     }
 
     async fn line(&self) -> Result<Line, Status> {

@@ -1,4 +1,4 @@
-//! Calls as fast as they are answered, over one connection, by one thread. Nothing of an answer is decoded but its end.
+//! Calls as fast as they are answered, by one thread. Nothing of an answer is decoded but its end.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +13,8 @@ use om_api::clock::since_boot;
 use prost::Message;
 use tokio::net::UnixStream;
 use tokio::task::{JoinSet, LocalSet};
+
+use super::Load;
 
 /// Large enough that a client never waits for windows.
 const WINDOW: u32 = 4 << 20;
@@ -51,42 +53,38 @@ pub(crate) struct Answered {
     pub(crate) took: Duration,
 }
 
-/// Asks, so many at a time, for so long; `counted` is called when the warming up is over.
-pub(crate) fn ask(
-    socket: &Path,
-    question: &Question,
-    wide: usize,
-    lasting: Duration,
-    counted: impl FnOnce(),
-) -> Result<Answered> {
+/// Puts a load on a socket for so long; `counted` is called when the warming up is over.
+pub(crate) fn ask(socket: &Path, load: &Load, lasting: Duration, counted: impl FnOnce()) -> Result<Answered> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let stream = UnixStream::connect(socket).await.context("cannot connect")?;
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW * 16)
-            .handshake(TokioIo::new(stream))
-            .await?;
-        let mut driver = JoinSet::new();
-        driver.spawn(connection);
-        rounds(&sender, question, wide, WARM_UP).await?;
+        let (mut senders, mut drivers) = (Vec::new(), JoinSet::new());
+        for _ in 0..load.connections {
+            let stream = UnixStream::connect(socket).await.context("cannot connect")?;
+            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                .initial_stream_window_size(WINDOW)
+                .initial_connection_window_size(WINDOW * 16)
+                .handshake(TokioIo::new(stream))
+                .await?;
+            drivers.spawn(connection);
+            senders.extend(std::iter::repeat_n(sender, load.wide));
+        }
+        rounds(&senders, &load.question, WARM_UP).await?;
         counted();
         let begun = since_boot();
-        let mut answered = rounds(&sender, question, wide, lasting).await?;
+        let mut answered = rounds(&senders, &load.question, lasting).await?;
         answered.took = since_boot() - begun;
         Ok(answered)
     })
 }
 
 async fn rounds(
-    sender: &SendRequest<Full<Bytes>>,
+    senders: &[SendRequest<Full<Bytes>>],
     question: &Question,
-    wide: usize,
     lasting: Duration,
 ) -> Result<Answered> {
     let end = since_boot() + lasting;
     let mut askers = JoinSet::new();
-    for _ in 0..wide {
+    for sender in senders {
         let (mut sender, question) = (sender.clone(), question.clone());
         askers.spawn_local(async move {
             let mut all = Answered::default();

@@ -46,6 +46,8 @@ pub(crate) struct Args {
 struct Load {
     what: &'static str,
     question: Question,
+    connections: usize,
+    /// Calls at a time on each.
     wide: usize,
     /// Whether the latency of one call counts, or how many there are.
     latency: bool,
@@ -74,12 +76,19 @@ fn loads() -> Vec<Load> {
         args: args.into(),
         ..Default::default()
     };
-    let load = |what, question, wide, latency| Load { what, question, wide, latency };
+    let load =
+        |what, question, (connections, wide), latency| Load { what, question, connections, wide, latency };
     vec![
-        load("one call at a time", describe(SMALL), 1, true),
-        load("64 at a time", describe(SMALL), 64, false),
-        load("16 KiB, 16 at a time", describe(LARGE), 16, false),
-        load("streams of 256 B, 4 at a time", Question::new("/om.v1.ServicePlugin/Run", &run), 4, false),
+        load("one call at a time", describe(SMALL), (1, 1), true),
+        load("64 at a time, 8 on each of 8 connections", describe(SMALL), (8, 8), false),
+        load("64 at a time on one connection", describe(SMALL), (1, 64), false),
+        load("16 KiB, 16 at a time, 4 on each of 4 connections", describe(LARGE), (4, 4), false),
+        load(
+            "streams of 256 B, 4 on 4 connections",
+            Question::new("/om.v1.ServicePlugin/Run", &run),
+            (4, 1),
+            false,
+        ),
     ]
 }
 
@@ -138,7 +147,7 @@ fn declare(bed: &Bed, name: &str, ballast: usize) {
 fn measure(way: &Way, load: &Load, lasting: Duration) -> Result<Sample> {
     let used = || way.proxy.as_ref().map_or(Duration::ZERO, |proxy| cpu::used(proxy.pid()));
     let mut before = Duration::ZERO;
-    let answered = load::ask(&way.socket, &load.question, load.wide, lasting, || before = used())?;
+    let answered = load::ask(&way.socket, load, lasting, || before = used())?;
     let cpu = used().saturating_sub(before);
     let mut latencies = answered.latencies;
     latencies.sort_unstable();

@@ -1,6 +1,7 @@
 //! One session with one plugin: it lends the plugin authority, keeps what the plugin must remember, and hears how the
 //! services are.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use om_api::clock::wall_unix_ms;
@@ -44,7 +45,7 @@ pub(super) async fn session(reign: &Reign, peer: Peer) -> Ended {
     let over = reign.0.over.clone();
     let session = Session {
         plugin: peer.name.clone(),
-        kinds: handshake.kinds.iter().map(|kind| kind.name.clone()).collect(),
+        kinds: Arc::new(handshake.kinds.iter().map(|kind| kind.name.clone()).collect()),
         manifest: handshake.kinds.clone().into(),
         upstream: peer.upstream.clone(),
         manager: handshake.role() == v1::Role::Manager,

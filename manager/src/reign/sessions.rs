@@ -26,7 +26,7 @@ const SILENT_PATIENCE: Duration = Duration::from_millis(500);
 pub(crate) struct Session {
     pub(crate) plugin: String,
     /// Names of its kinds.
-    pub(crate) kinds: BTreeSet<String>,
+    pub(crate) kinds: Arc<BTreeSet<String>>,
     /// Its kinds, with their actions.
     pub(crate) manifest: Arc<[v1::Kind]>,
     pub(crate) upstream: Upstream,
@@ -76,7 +76,7 @@ impl Sessions {
     pub(super) fn insert(&self, session: Session) -> BTreeSet<String> {
         let mut state = self.lock();
         let mut got = BTreeSet::new();
-        for kind in &session.kinds {
+        for kind in session.kinds.iter() {
             let own = || Hands { plugin: session.plugin.clone(), lost_at: None };
             let hands = state.hands.entry(kind.clone()).or_insert_with(own);
             if hands.plugin == session.plugin {
@@ -243,7 +243,7 @@ mod tests {
     fn session(plugin: &str, kinds: &[&str]) -> Session {
         Session {
             plugin: plugin.to_owned(),
-            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+            kinds: Arc::new(kinds.iter().map(|kind| (*kind).to_owned()).collect()),
             manifest: Arc::new([]),
             upstream: Upstream::new(plugin),
             manager: false,

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
 use tonic::Status;
 use tonic::body::Body;
 
@@ -112,10 +112,14 @@ impl From<Body> for Upward {
 }
 
 impl Upward {
-    /// The same, broken off when `over` is cancelled.
-    pub(super) fn until(mut self, over: CancellationToken) -> Self {
-        self.cut = Some(Box::pin(over.cancelled_owned()));
-        self
+    /// The same, broken off when the guard is dropped. What is here as a whole needs none.
+    pub(super) fn guarded(mut self) -> (Self, Option<DropGuard>) {
+        if http_body::Body::is_end_stream(&self.rest) {
+            return (self, None);
+        }
+        let over = CancellationToken::new();
+        self.cut = Some(Box::pin(over.clone().cancelled_owned()));
+        (self, Some(over.drop_guard()))
     }
 
     pub(super) fn into_body(self) -> Body {

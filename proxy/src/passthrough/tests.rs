@@ -5,6 +5,7 @@ use om_api::v1;
 use om_api::v1::service_plugin_client::ServicePluginClient;
 use om_api::{Error, Reason, metadata};
 use prost::Message as _;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 use super::*;

@@ -171,3 +171,20 @@ async fn a_body_that_is_dropped_resets_its_stream_only() {
     assert_eq!(instance(&upstream).await.unwrap(), "first");
     assert_eq!(*upstream.link().borrow(), Link::Up(number));
 }
+
+#[tokio::test]
+async fn who_runs_apart_has_one_more_connection_which_is_given_up_with_the_first() {
+    let place = Place::new();
+    let _backend = serve_plugin(&place.path("p"), TestPlugin::named("p"));
+    let (_splice, connections) = counted(&place.path("counted"), &place.path("p"));
+    let upstream = Upstream::new(place.path("counted"));
+    for _ in 0..3 {
+        instance(&upstream).await.unwrap();
+        instance(upstream.apart()).await.unwrap();
+        instance(upstream.clone().apart()).await.unwrap();
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+    upstream.reset();
+    instance(upstream.apart()).await.unwrap();
+    assert_eq!(connections.load(Ordering::SeqCst), 3);
+}
