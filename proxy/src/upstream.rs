@@ -107,7 +107,7 @@ impl Upstream {
     /// call that connects is the one that reads and writes. It is given up with this one.
     #[must_use]
     pub fn apart(&self) -> &Self {
-        self.0.apart.get_or_init(|| Self::new(&self.0.socket))
+        self.0.apart.get_or_init(|| Self::by(self.0.dialer.clone(), &self.0.socket))
     }
 
     /// The socket.
