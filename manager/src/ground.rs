@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use om_api::clock::{self, Clock};
 use om_api::socket::{self, Connection, Dialer};
 use om_kv::Keyspace;
+use om_leadership::Detector;
 use om_proxy::discovery::{self, Directory};
 use om_store::Store;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -16,7 +17,7 @@ use tonic::transport::server::Connected;
 
 use crate::config::Config;
 
-/// Everything outside of the process that a replica of an elected kind touches.
+/// Everything outside of the process that a replica touches in the modes `os` and `etcd`.
 pub struct Ground {
     /// What deadlines are read from.
     pub clock: Clock,
@@ -24,10 +25,20 @@ pub struct Ground {
     pub dialer: Dialer,
     /// Where plugins are looked for.
     pub directory: Box<dyn Directory>,
-    /// Where keys are kept. `None`: where the configuration says.
-    pub keyspace: Option<Arc<dyn Keyspace>>,
+    /// Where the state is kept, and who says who leads.
+    pub kept: Kept,
     /// Stands before the store in which the state is kept, for everybody but the office, which claims in it.
     pub before_store: Option<BeforeStore>,
+}
+
+/// Where the state is kept.
+pub enum Kept {
+    /// Where the configuration says.
+    AsConfigured,
+    /// In the mode `etcd`: in these keys, which the election is kept in, too.
+    Keys(Arc<dyn Keyspace>),
+    /// In the mode `os`: in a store, and the detector says who leads.
+    Shared(Arc<dyn Store>, Arc<dyn Detector>),
 }
 
 /// Puts something before a store.
@@ -40,7 +51,7 @@ impl Ground {
             clock: clock::boot(),
             dialer: socket::system(),
             directory: discovery::directory(&config.plugins_dir),
-            keyspace: None,
+            kept: Kept::AsConfigured,
             before_store: None,
         }
     }

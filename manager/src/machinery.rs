@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Mode};
-use crate::ground::Ground;
+use crate::ground::{Ground, Kept};
 use crate::office::{Bench, ElectionOffice, StoreOffice, Writes};
 use crate::peers::{GrpcNetwork, PeerFront};
 use crate::swarm::Attendant;
@@ -56,9 +56,9 @@ impl Machinery {
     pub(crate) fn build(config: &Config, ground: &Ground) -> anyhow::Result<Self> {
         match &config.mode {
             Mode::Etcd(mode) => {
-                let kv: Arc<dyn Keyspace> = match &ground.keyspace {
-                    Some(kv) => kv.clone(),
-                    None => Arc::new(Etcd::new(&mode.etcd).context("cannot use etcd")?),
+                let kv: Arc<dyn Keyspace> = match &ground.kept {
+                    Kept::Keys(kv) => kv.clone(),
+                    _ => Arc::new(Etcd::new(&mode.etcd).context("cannot use etcd")?),
                 };
                 return Ok(Self::elected(config, ground, kv, &mode.cluster, mode.lease_ttl, None));
             }
@@ -74,13 +74,14 @@ impl Machinery {
             }
             Mode::Os { .. } | Mode::Dev { .. } => {}
         }
-        let store: Arc<dyn Store> = Arc::new(FileStore::open(&config.state_dir));
-        let detector: Arc<dyn Detector> = match &config.mode {
-            Mode::Os { leader_file, poll } => {
+        let (store, detector): (Arc<dyn Store>, Arc<dyn Detector>) = match (&ground.kept, &config.mode) {
+            (Kept::Shared(store, detector), _) => (store.clone(), detector.clone()),
+            (_, Mode::Os { leader_file, poll }) => {
                 let options = FileOptions { poll: *poll, ..FileOptions::default() };
-                Arc::new(FileDetector::start(leader_file, &config.name, options))
+                let detector = FileDetector::start(leader_file, &config.name, options);
+                (Arc::new(FileStore::open(&config.state_dir)), Arc::new(detector))
             }
-            _ => Arc::new(Solo::new()),
+            _ => (Arc::new(FileStore::open(&config.state_dir)), Arc::new(Solo::new())),
         };
         let writes = Writes::new(ground.clock.clone());
         let office = Arc::new(StoreOffice::new(store.clone(), candidate(config), writes.clone()));

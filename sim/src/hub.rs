@@ -11,6 +11,7 @@ use std::time::Duration;
 use om_checker::{Event, What};
 use tokio::time::Instant;
 
+use crate::disk::Shared;
 use crate::etcd::Etcd;
 use crate::fate::Dice;
 use crate::net::Sockets;
@@ -23,7 +24,7 @@ pub(crate) type Happening = Box<dyn FnOnce(&Hub) + Send>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place(pub(crate) u8);
 
-/// Where etcd is.
+/// Where etcd is, or the disk that all share.
 pub(crate) const ETCD: Place = Place(100);
 
 /// A process; each start is another one.
@@ -46,6 +47,9 @@ pub(crate) struct State {
     held: BTreeMap<(Place, Place), Vec<Happening>>,
     pub(crate) sockets: Sockets,
     pub(crate) etcd: Etcd,
+    pub(crate) shared: Shared,
+    /// The mode of every replica: `os`, else `etcd`.
+    pub(crate) is_os: bool,
     pub(crate) plant: Option<Plant>,
     history: Vec<Event>,
     trace: Trace,
@@ -80,6 +84,8 @@ impl Hub {
             held: BTreeMap::new(),
             sockets: Sockets::default(),
             etcd: Etcd::default(),
+            shared: Shared::default(),
+            is_os: false,
             plant,
             history: Vec::new(),
             trace: Trace { lines: String::new(), kept: trace, sum: 0xcbf2_9ce4_8422_2325 },

@@ -7,6 +7,7 @@
 //! One seed is one process (see `fate`): this program starts itself for each.
 
 mod client;
+mod disk;
 mod etcd;
 mod fate;
 mod hub;

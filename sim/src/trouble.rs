@@ -27,6 +27,7 @@ impl World {
             }
             10 => self.part(place, CLIENTS),
             11 => self.isolate(place),
+            12 | 13 if self.hub.lock().is_os => self.hinder_disk(place),
             12 => {
                 let away = self.dice.within(100 * MS, 2500 * MS);
                 let now = self.now();
@@ -114,6 +115,34 @@ impl World {
                 let keep = self.dice.roll(30).cast_signed();
                 self.hub.say(format_args!("etcd compacts all but {keep}"));
                 self.hub.lock().etcd.compact(keep);
+            }
+        }
+    }
+
+    /// Another is named leader, or the disk that all share fails.
+    fn hinder_disk(&mut self, place: Place) {
+        let until = self.now() + self.dice.within(100 * MS, 3 * S);
+        match self.dice.roll(8) {
+            0 => {
+                self.hub.say(format_args!("the disk is full"));
+                self.hub.lock().shared.full_until = until;
+            }
+            1 => {
+                self.hub.say(format_args!("the disk fails now and then"));
+                self.hub.lock().shared.bad_until = until;
+            }
+            2 => {
+                self.hub.say(format_args!("the power fails everywhere"));
+                for place in self.places() {
+                    self.die(place, Program::Manager);
+                    self.die(place, Program::Plugin);
+                }
+                let seed = self.dice.next();
+                self.hub.lock().shared.cut_power(seed);
+            }
+            _ => {
+                self.hub.say(format_args!("r{} is named", place.0));
+                self.hub.lock().shared.named = place;
             }
         }
     }

@@ -98,6 +98,9 @@ impl World {
             lease_ttl,
             tick,
         };
+        let is_os = world.dice.one_in(3);
+        world.hub.lock().is_os = is_os;
+        world.hub.say(format_args!("mode {}", if is_os { "os" } else { "etcd" }));
         for place in world.places() {
             world.start(place, Program::Plugin)?;
             world.start(place, Program::Manager)?;

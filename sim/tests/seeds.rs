@@ -37,7 +37,7 @@ fn each_planted_mistake_is_found() {
     for (plant, invariants) in [
         ("no-fence", &["OneTermWrites", "AcknowledgedIsDurable", "Linearizable", "PersistThenForward"][..]),
         ("term-by-value", &["OneTermActs", "OneTermWrites", "Linearizable", "TakeoverIsComplete"]),
-        ("no-deadline", &["OneTermActs"]),
+        ("no-deadline", &["OneTermActs", "TakeoverIsComplete"]),
         ("no-sync", &["AcknowledgedIsDurable", "Linearizable", "TakeoverIsComplete"]),
         ("error-is-empty", &["AcknowledgedIsDurable", "Linearizable", "WatchHasNoGaps", "OneTermWrites"]),
     ] {

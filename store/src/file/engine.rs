@@ -1,4 +1,4 @@
-//! The one thread of a handle that reads and writes the journal. Others send it commands.
+//! The one thread of a handle, or task in a simulation, that reads and writes the journal. Others send it commands.
 //!
 //! It owns the view's writes, the position up to which the journal was read, and, while this replica holds the newest
 //! claim, the journal file. Appends that wait together are checked one after another, written as one frame and made
@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::claims::Reign;
@@ -104,32 +105,44 @@ impl Engine {
     ) -> std::io::Result<mpsc::Sender<Command>> {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let engine = Self { fs, view, standing, changed, position: None, writer: None };
-        std::thread::Builder::new().name("om-store".to_owned()).spawn(move || engine.run(receiver))?;
+        if engine.fs.in_place {
+            // Ends with the handle, as the thread does.
+            Handle::current().spawn(engine.run_in_place(receiver));
+        } else {
+            std::thread::Builder::new().name("om-store".to_owned()).spawn(move || engine.run(receiver))?;
+        }
         Ok(sender)
     }
 
     fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut next = commands.blocking_recv();
         while let Some(command) = next.take() {
-            // Nobody waits for an answer any more: then there is nobody to send it to.
-            match command {
-                Command::Load(reply) => drop(reply.send(self.load().map(|loaded| loaded.head))),
-                Command::Claim { candidate, seen, reply } => {
-                    drop(reply.send(self.claim(&candidate, seen)));
-                }
-                Command::Append(first) => next = self.gather(first, &mut commands),
-                Command::Export { term, reply } => drop(reply.send(self.export(term))),
-                Command::Rotate { term, snapshot, reply } => {
-                    drop(reply.send(self.rotate(term, snapshot)));
-                }
-                Command::Release { term, successor, reply } => {
-                    drop(reply.send(self.release(term, successor)));
-                }
-            }
+            next = self.obey(command, &mut commands).or_else(|| commands.blocking_recv());
+        }
+    }
+
+    async fn run_in_place(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut next = commands.recv().await;
+        while let Some(command) = next.take() {
+            next = self.obey(command, &mut commands);
             if next.is_none() {
-                next = commands.blocking_recv();
+                next = commands.recv().await;
             }
         }
+    }
+
+    /// Does what a command says; returns another one, if one was taken with it.
+    fn obey(&mut self, command: Command, commands: &mut mpsc::Receiver<Command>) -> Option<Command> {
+        // Nobody waits for an answer any more: then there is nobody to send it to.
+        match command {
+            Command::Load(reply) => drop(reply.send(self.load().map(|loaded| loaded.head))),
+            Command::Claim { candidate, seen, reply } => drop(reply.send(self.claim(&candidate, seen))),
+            Command::Append(first) => return self.gather(first, commands),
+            Command::Export { term, reply } => drop(reply.send(self.export(term))),
+            Command::Rotate { term, snapshot, reply } => drop(reply.send(self.rotate(term, snapshot))),
+            Command::Release { term, successor, reply } => drop(reply.send(self.release(term, successor))),
+        }
+        None
     }
 
     /// Takes the appends that wait already, up to what one frame should hold; returns the command after them.

@@ -39,13 +39,31 @@ pub(crate) struct Fs {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     pub(crate) tuning: Tuning,
+    /// The disk never waits: everything is done where it is asked for.
+    pub(crate) in_place: bool,
     /// The store that this handle has seen here. Another one, or none, is not taken for it.
     known: OnceLock<String>,
 }
 
 impl Fs {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, tuning: Tuning) -> Self {
-        Self { disk, dir, tuning, known: OnceLock::new() }
+        Self { disk, dir, tuning, in_place: false, known: OnceLock::new() }
+    }
+
+    pub(crate) fn in_place(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
+        Self { in_place: true, ..Self::new(disk, dir, Tuning::default()) }
+    }
+
+    /// Looks at the disk where that holds up nobody. `None`: the runtime is ending.
+    pub(crate) async fn aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Option<T> {
+        if self.in_place {
+            return Some(look(self));
+        }
+        let fs = self.clone();
+        tokio::task::spawn_blocking(move || look(&fs)).await.ok()
     }
 
     pub(crate) fn dir(&self) -> &Path {

@@ -80,14 +80,24 @@ impl FileStore {
     }
 
     pub(crate) fn tuned(dir: impl Into<PathBuf>, disk: Arc<dyn Disk>, tuning: Tuning) -> Self {
+        Self::over(Fs::new(disk, dir.into(), tuning))
+    }
+
+    fn over(fs: Fs) -> Self {
         Self {
-            fs: Arc::new(Fs::new(disk, dir.into(), tuning)),
+            fs: Arc::new(fs),
             view: Arc::default(),
             standing: Arc::default(),
             changed: tokio::sync::watch::Sender::new(0),
             engine: Mutex::default(),
             stale: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The same without a thread: every call is done at once, where it is made. For a simulation, whose disk never waits.
+    #[must_use]
+    pub fn in_place(dir: impl Into<PathBuf>, disk: Arc<dyn Disk>) -> Self {
+        Self::over(Fs::in_place(disk, dir.into()))
     }
 
     fn engine(&self) -> Result<mpsc::Sender<Command>> {
@@ -111,8 +121,7 @@ impl FileStore {
         &self,
         look: impl FnOnce(&Fs) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let fs = self.fs.clone();
-        tokio::task::spawn_blocking(move || look(&fs)).await.unwrap_or_else(|_| Err(ended()))
+        self.fs.aside(look).await.unwrap_or_else(|| Err(ended()))
     }
 
     /// The error for a token whose claim this handle does not hold.

@@ -157,16 +157,16 @@ async fn feed(
                 return;
             }
         }
-        let (disk, from) = (fs.clone(), cursor.clone());
+        let from = cursor.clone();
         let moved = (from.revision, from.at);
-        let read = tokio::task::spawn_blocking(move || disk.follow(&from)).await;
+        let read = fs.aside(move |fs| fs.follow(&from)).await;
         let (entries, next) = match read {
-            Ok(Ok(read)) => read,
-            Ok(Err(error)) => {
+            Some(Ok(read)) => read,
+            Some(Err(error)) => {
                 drop(sender.send(Err(error)).await);
                 return;
             }
-            Err(_) => return,
+            None => return,
         };
         let idle = entries.is_empty() && (next.revision, next.at) == moved;
         (ready, cursor) = (entries, next);
