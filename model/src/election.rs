@@ -124,7 +124,6 @@ impl State {
             self.grants = [0; HOSTS];
         }
         self.grants[host(replica)] = self.claim.term + 1;
-        self.plugins[host(replica)].fresh = false;
         let claimant = &mut self.replicas[replica];
         claimant.waits = if released { 0 } else { waits };
     }

@@ -39,6 +39,7 @@ impl State {
             Session::Over if plugin.steers != 0 => return None,
             Session::Over | Session::None => {}
         }
+        self.broken.term |= plugin.term > term;
         plugin.term = term;
         plugin.session = Session::Open;
         plugin.authority = 0;

@@ -138,7 +138,7 @@ pub(crate) enum Session {
 pub(crate) struct Broken {
     /// A write landed that was not of the newest term.
     pub(crate) fence: bool,
-    /// The claim's term did not grow, or one that somebody knows of is not there.
+    /// The claim's term did not grow, or that of a plugin went back.
     pub(crate) term: bool,
 }
 

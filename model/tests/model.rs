@@ -82,8 +82,8 @@ fn a_fence_that_compares_names_lets_an_old_write_of_the_same_replica_land() {
 }
 
 #[test]
-fn a_plugin_that_takes_older_terms_acts_for_a_leader_that_was_replaced() {
-    breaks(TWO_TAKEOVERS, Mistake::OldTermAttends, "one term acts");
+fn a_plugin_that_takes_older_terms_goes_back_to_a_leader_that_was_replaced() {
+    breaks(ONE_TAKEOVER, Mistake::OldTermAttends, "terms only grow");
 }
 
 #[test]

@@ -6,9 +6,11 @@ mod code;
 mod edges;
 mod lock;
 mod manifests;
+mod named;
 mod protos;
 mod sources;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -86,16 +88,23 @@ pub(crate) fn broken(house: &Workspace) -> Result<Vec<String>> {
     let mut broken = edges::broken(house);
     broken.extend(manifests::broken(house)?);
     broken.extend(lock::broken(&read(&house.root.join("Cargo.lock"))?)?);
+    let mut functions = BTreeSet::new();
     for member in &house.crates {
         for file in files(&member.dir)? {
             let name = house.short(&file).to_string();
             match file.extension().and_then(|ext| ext.to_str()) {
-                Some("rs") => broken.extend(sources::broken(&name, &read(&file)?)),
+                Some("rs") => {
+                    let text = read(&file)?;
+                    functions.extend(named::functions(&text).map(str::to_owned));
+                    broken.extend(sources::broken(&name, &text));
+                }
                 Some("proto") => broken.extend(protos::broken(&name, &read(&file)?)),
                 _ => {}
             }
         }
     }
+    let page = house.root.join("docs/reliability.md");
+    broken.extend(named::broken("docs/reliability.md", &read(&page)?, &functions));
     Ok(broken)
 }
 
