@@ -48,7 +48,7 @@ const ALLOWED: &[Allowed] = &[
     },
     Allowed {
         name: "om-bench",
-        ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-plugin-sdk", "om-system-tests"],
+        ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-plugin-sdk", "om-store", "om-system-tests"],
         tests: &[],
     },
     Allowed { name: "xtask", ships: &[], tests: &[] },
