@@ -14,12 +14,21 @@ pub(crate) fn used(pid: i32) -> Duration {
     Duration::from_nanos(tasks.flatten().filter_map(of_task).sum())
 }
 
+/// The memory of a process that is in use, in MiB.
+pub(crate) fn resident_mib(pid: i32) -> f64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let kib = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    kib.unwrap_or(0.0) / 1024.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_process_that_works_uses_time() {
+    fn a_process_that_works_uses_time_and_memory() {
         let own = i32::try_from(std::process::id()).unwrap();
         let before = used(own);
         let mut sum = 0_u64;
@@ -27,5 +36,6 @@ mod tests {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
         assert!(used(own) > before);
+        assert!(resident_mib(own) > 0.1);
     }
 }

@@ -14,9 +14,11 @@ mod failover;
 mod figures;
 mod idle;
 mod keeper;
+mod large;
 mod pass;
 mod report;
 mod scale;
+mod store;
 
 use std::process::ExitCode;
 
@@ -42,6 +44,10 @@ enum Command {
     Scale(scale::Args),
     /// What a proxy adds to a call, beside nginx, HAProxy and a splice of bytes
     Pass(pass::Args),
+    /// What a durable commit takes, beside the bare disk and the bare etcd, and as the state grows
+    Store(store::Args),
+    /// Replicas with a large state: how they start, answer and take over, and how large they become
+    Large(large::Args),
     /// Serve the plugin that `pass` calls
     #[command(hide = true)]
     Backend(pass::backend::Args),
@@ -68,6 +74,8 @@ fn run(command: Command) -> Result<()> {
         Command::Contend(args) => election::contend(&args),
         Command::Backend(args) => pass::backend::run(&args),
         Command::Splice(args) => pass::splice::run(&args),
+        Command::Store(args) => store::run(&args),
+        Command::Large(args) => large::run(&args),
         Command::Pass(args) => pass::run(&args),
         Command::Failover(args) => clustered().and_then(|()| failover::run(&args)),
         Command::Idle(args) => clustered().and_then(|()| idle::run(&args)),

@@ -130,15 +130,23 @@ impl Client {
         let mut all = Vec::new();
         let mut page_token = String::new();
         loop {
-            let request = v1::ListRequest { page_token, ..Default::default() };
-            let mut client = self.plugin.clone();
-            let page = self.call(async move { client.list(request).await })?;
+            let page = self.page(&page_token)?;
             all.extend(page.services);
             page_token = page.next_page_token;
             if page_token.is_empty() {
                 return Ok(all);
             }
         }
+    }
+
+    /// One page of them: the first after this name.
+    ///
+    /// # Errors
+    /// As answered.
+    pub fn page(&self, after: &str) -> Result<v1::ListResponse, Failure> {
+        let request = v1::ListRequest { page_token: after.to_owned(), ..Default::default() };
+        let mut client = self.plugin.clone();
+        self.call(async move { client.list(request).await })
     }
 
     /// The names of all services.

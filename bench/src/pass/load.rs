@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
-use http::{HeaderMap, Request, Uri};
+use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use om_api::clock::since_boot;
@@ -19,9 +20,12 @@ use super::Load;
 /// Large enough that a client never waits for windows.
 const WINDOW: u32 = 4 << 20;
 /// Before every message: whether it is compressed, and its length.
-const PREFIX: usize = 5;
+pub(crate) const PREFIX: usize = 5;
 /// The first calls are on the house.
 const WARM_UP: Duration = Duration::from_millis(50);
+
+/// A connection.
+pub(crate) type Sender = SendRequest<Full<Bytes>>;
 
 /// A call.
 #[derive(Clone, Debug)]
@@ -54,18 +58,12 @@ pub(crate) struct Answered {
 }
 
 /// Puts a load on a socket for so long; `counted` is called when the warming up is over.
-pub(crate) fn ask(socket: &Path, load: &Load, lasting: Duration, counted: impl FnOnce()) -> Result<Answered> {
+pub(super) fn ask(socket: &Path, load: &Load, lasting: Duration, counted: impl FnOnce()) -> Result<Answered> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let (mut senders, mut drivers) = (Vec::new(), JoinSet::new());
         for _ in 0..load.connections {
-            let stream = UnixStream::connect(socket).await.context("cannot connect")?;
-            let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-                .initial_stream_window_size(WINDOW)
-                .initial_connection_window_size(WINDOW * 16)
-                .handshake(TokioIo::new(stream))
-                .await?;
-            drivers.spawn(connection);
+            let sender = connect(socket, &mut drivers).await?;
             senders.extend(std::iter::repeat_n(sender, load.wide));
         }
         rounds(&senders, &load.question, WARM_UP).await?;
@@ -77,11 +75,19 @@ pub(crate) fn ask(socket: &Path, load: &Load, lasting: Duration, counted: impl F
     })
 }
 
-async fn rounds(
-    senders: &[SendRequest<Full<Bytes>>],
-    question: &Question,
-    lasting: Duration,
-) -> Result<Answered> {
+/// A connection to a socket; it stands as long as its driver.
+pub(crate) async fn connect(socket: &Path, drivers: &mut JoinSet<Result<()>>) -> Result<Sender> {
+    let stream = UnixStream::connect(socket).await.context("cannot connect")?;
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW * 16)
+        .handshake(TokioIo::new(stream))
+        .await?;
+    drivers.spawn(async move { Ok(connection.await?) });
+    Ok(sender)
+}
+
+async fn rounds(senders: &[Sender], question: &Question, lasting: Duration) -> Result<Answered> {
     let end = since_boot() + lasting;
     let mut askers = JoinSet::new();
     for sender in senders {
@@ -108,15 +114,20 @@ async fn rounds(
     Ok(all)
 }
 
-/// How many messages came.
-async fn call(sender: &mut SendRequest<Full<Bytes>>, question: &Question) -> Result<usize> {
+/// Sends a call; its answer has begun when this returns.
+pub(crate) async fn send(sender: &mut Sender, question: &Question) -> Result<Response<Incoming>> {
     sender.ready().await?;
     let uri = Uri::builder().scheme("http").authority("localhost").path_and_query(question.path).build()?;
     let request = Request::post(uri)
         .header("te", "trailers")
         .header("content-type", "application/grpc")
         .body(Full::new(question.body.clone()))?;
-    let (head, mut body) = sender.send_request(request).await?.into_parts();
+    Ok(sender.send_request(request).await?)
+}
+
+/// How many messages came.
+async fn call(sender: &mut Sender, question: &Question) -> Result<usize> {
+    let (head, mut body) = send(sender, question).await?.into_parts();
     let mut counter = Counter::default();
     let mut trailers = None;
     while let Some(frame) = body.frame().await {

@@ -4,7 +4,7 @@
 //! others pass them on as they pass on any gRPC; our manager looks whose service it is, too.
 
 pub(crate) mod backend;
-mod load;
+pub(crate) mod load;
 pub(crate) mod splice;
 mod table;
 mod ways;

@@ -49,7 +49,7 @@ const ALLOWED: &[Allowed] = &[
     },
     Allowed {
         name: "om-bench",
-        ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-plugin-sdk", "om-system-tests"],
+        ships: &["om-api", "om-client", "om-kv", "om-etcd", "om-plugin-sdk", "om-store", "om-system-tests"],
         tests: &[],
     },
     // A second account of the rules: what it shared with the first it could not judge.

@@ -1,0 +1,214 @@
+//! `om-bench large`: replicas with a large state: how they start, answer and take over, and how large they become.
+//!
+//! The state is put into the store before anybody starts, so that filling it costs nothing. A hundred services, spread
+//! over all of them, write down that they are steered: the first line of the new term is the first effect.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use om_api::clock::{since_boot, wall_unix_ms};
+use om_api::v1;
+use om_store::file::FileStore;
+use om_store::{Candidate, Change, Store, Term};
+use om_system_tests::record::{SteeringLine, Tail};
+use om_system_tests::{Bed, Program, Spec, recorded, wait_for, wait_until};
+use prost::Message;
+
+use crate::cpu;
+use crate::figures::{Figures, millis};
+use crate::report::{self, Section, environment};
+
+/// `om-bench large`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// So many services of a kilobyte, one run after the other
+    #[arg(long, value_delimiter = ',', default_value = "10,10000,100000")]
+    services: Vec<usize>,
+    /// The file that the table is written into, between its markers
+    #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
+    into: PathBuf,
+    /// Only print the table
+    #[arg(long)]
+    no_write: bool,
+}
+
+/// However much there is: longer than this, something is broken.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Changes at once while the store is filled.
+const WIDE: usize = 1024;
+/// So many of the services write down what is done with them.
+const RECORDED: usize = 100;
+/// Calls one after another that a figure is of.
+const SAMPLE: usize = 100;
+/// How long an idle program is watched.
+const IDLE: Duration = Duration::from_secs(5);
+const LEADER: &str = "a";
+const NEXT: &str = "b";
+
+/// As the manager keeps a service: see its `records`.
+#[derive(Clone, PartialEq, Message)]
+struct ServiceRecord {
+    #[prost(message, optional, tag = "1")]
+    declaration: Option<v1::Declaration>,
+}
+
+/// What was seen, in words.
+type Seen = Vec<(&'static str, String)>;
+
+/// The command.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut columns = Vec::new();
+    for services in &args.services {
+        eprintln!("{services} services");
+        columns.push(measure(*services)?);
+    }
+    let mut text = environment(&[]) + "\n\n| what |";
+    args.services.iter().for_each(|services| text += &format!(" {services} services |"));
+    text += &format!("\n| --- |{}\n", " --- |".repeat(columns.len()));
+    for (row, (what, _)) in columns.first().into_iter().flatten().enumerate() {
+        text += &format!("| {what} |");
+        columns.iter().for_each(|column| text += &format!(" {} |", column[row].1));
+        text += "\n";
+    }
+    println!("{text}");
+    if !args.no_write {
+        let section = Section::new("large", "A large state, mode `os`", "cargo xtask bench --release large");
+        report::write(&args.into, &section, &text)?;
+    }
+    Ok(())
+}
+
+fn measure(services: usize) -> Result<Seen> {
+    let bed = Bed::new();
+    fill(&bed, services)?;
+    bed.recording_plugin("record");
+    let mut seen = Seen::new();
+
+    let begun = since_boot();
+    bed.name_leader(LEADER);
+    let first = bed.manager(LEADER, &["--log", "3"]);
+    seen.push(("start to serving, ms", millis(since_boot() - begun)));
+    bed.wait_leading(LEADER);
+    seen.push(("cold start to leading, ms", millis(since_boot() - begun)));
+    wait_ready(&bed, LEADER);
+    seen.push(("cold start to all ready, ms", millis(since_boot() - begun)));
+    seen.push(("resident, leading, MiB", mebibytes(&first)));
+    seen.push(("processor time when idle, % of a core", idle(&first)));
+    seen.push(("first row of `om ls`, ms", millis(first_row(&bed)?)));
+
+    let client = bed.client(LEADER).patience(PATIENCE);
+    let (mut describe, mut commit) = (Figures::default(), Figures::default());
+    for number in 0..SAMPLE {
+        let spec = service(&bed, services, number * 7919 % services);
+        let begun = since_boot();
+        client.describe(&spec.name).unwrap_or_else(|failure| panic!("{failure:?}"));
+        describe.rounds.push(since_boot() - begun);
+        let request = spec.label("touched", number).commit();
+        let begun = since_boot();
+        client.commit(request).unwrap_or_else(|failure| panic!("{failure:?}"));
+        commit.rounds.push(since_boot() - begun);
+    }
+    for (what, figures) in [("`describe`, p50 us", describe), ("a commit, p50 us", commit)] {
+        let p50 = figures.quantile(0.5).unwrap_or_default();
+        seen.push((what, p50.as_micros().to_string()));
+    }
+
+    let next = bed.manager(NEXT, &["--log", "3"]);
+    seen.push(("resident, following, MiB", mebibytes(&next)));
+    let term = bed.client(LEADER).status().map(|status| status.term).unwrap_or_default();
+    let mut steering = Tail::of(bed.steering_record());
+    steering.read::<SteeringLine>();
+    first.kill();
+    let named = bed.name_leader(NEXT);
+    bed.wait_leading(NEXT);
+    seen.push(("takeover: named to leading, ms", millis(since_boot() - named)));
+    let effect = wait_for("the first effect", PATIENCE, || {
+        let lines = steering.read::<SteeringLine>();
+        lines.into_iter().filter(|line| line.term > term).map(|line| Duration::from_micros(line.at)).min()
+    });
+    seen.push(("takeover: named to the first effect, ms", millis(effect.saturating_sub(named))));
+    wait_ready(&bed, NEXT);
+    seen.push(("takeover: named to all ready, ms", millis(since_boot() - named)));
+    Ok(seen)
+}
+
+fn service(bed: &Bed, services: usize, number: usize) -> Spec {
+    let writes = number.is_multiple_of((services / RECORDED).max(1));
+    let spec = recorded(bed, &format!("s-{number:06}")).with("ballast", "x".repeat(900));
+    spec.with("every_ms", if writes { 1000 } else { 0 })
+}
+
+/// Puts all services into the store, and leaves it to who comes.
+fn fill(bed: &Bed, services: usize) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store = Arc::new(FileStore::open(bed.state()));
+        let candidate = Candidate { name: "bench".to_owned(), endpoint: String::new(), authority_ms: 0 };
+        let token = store.claim(&candidate, Term(0)).await.context("cannot claim the store")?;
+        let mut numbers = 0..services;
+        loop {
+            let mut writes = tokio::task::JoinSet::new();
+            for number in numbers.by_ref().take(WIDE) {
+                let declaration = Some(service(bed, services, number).declaration());
+                let key = format!("service/s-{number:06}");
+                let change =
+                    Change::at(wall_unix_ms()).put(key, ServiceRecord { declaration }.encode_to_vec());
+                let (store, token) = (store.clone(), token.clone());
+                writes.spawn(async move { store.append(&token, change).await });
+            }
+            if writes.is_empty() {
+                break;
+            }
+            writes.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        }
+        store.release(token, None).await?;
+        Ok(())
+    })
+}
+
+/// Waits until every service is ready, looking on from the first that was not.
+fn wait_ready(bed: &Bed, name: &str) {
+    let client = bed.client(name).patience(PATIENCE);
+    let mut from = String::new();
+    wait_until("all of them to be ready", PATIENCE, || {
+        loop {
+            let Ok(page) = client.page(&from) else { return false };
+            let late = page.services.iter().position(|service| service.phase() != v1::Phase::Ready);
+            match late {
+                Some(0) => return false,
+                Some(late) => page.services[late - 1].name.clone_into(&mut from),
+                None if page.next_page_token.is_empty() => return true,
+                None => from = page.next_page_token,
+            }
+        }
+    });
+}
+
+fn first_row(bed: &Bed) -> Result<Duration> {
+    let begun = since_boot();
+    let mut command = bed.command("om", &["--name", LEADER, "ls"]);
+    let mut om = command.stdout(Stdio::piped()).spawn().context("cannot start om")?;
+    let mut out = om.stdout.take().context("no output")?;
+    out.read_exact(&mut [0])?;
+    let took = since_boot() - begun;
+    // The rest, so that it does not end by a broken pipe.
+    std::io::copy(&mut out, &mut std::io::sink())?;
+    om.wait()?;
+    Ok(took)
+}
+
+fn mebibytes(program: &Program) -> String {
+    format!("{:.1}", cpu::resident_mib(program.pid()))
+}
+
+fn idle(program: &Program) -> String {
+    let before = cpu::used(program.pid());
+    // sleeps: it is watched doing nothing
+    std::thread::sleep(IDLE);
+    let used = cpu::used(program.pid()).saturating_sub(before);
+    format!("{:.2}", 100.0 * used.as_secs_f64() / IDLE.as_secs_f64())
+}
