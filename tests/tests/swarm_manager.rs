@@ -103,8 +103,10 @@ fn replicas_on_the_managers_of_a_swarm_lead_beside_its_leader_and_survive_what_h
     let manager = group.manager(demoted.get());
     wait_until("the handover, if there was the time for one, to be over", ELECTION, || {
         let begun = manager.find(0, &["handing over", "being made a worker"]);
-        begun.is_none_or(|(_, at)| manager.find(at, &["handed over"]).is_some())
+        let ended = |at| ["handed over", "the handover failed"].map(|end| manager.find(at, &[end]).is_some());
+        begun.is_none_or(|(_, at)| ended(at).contains(&true))
     });
+    assert_eq!(manager.find(0, &["nobody has taken over"]), None);
     swarm.promote(demoted.get());
     settle(&group);
 

@@ -17,8 +17,8 @@
 //! * While the keyspace does not answer, nobody can take over, and the leader goes on by promises alone, but no longer than the
 //!   time of the lease.
 //!
-//! Everything is decided purely (`seat`, with `voter`, `candidacy`, `rule`, `reigning` and `bequest`); one task, the `station`, does it. The way
-//! to the other replicas is a port, [`Network`].
+//! Everything is decided purely (`seat`, with `voter`, `candidacy`, `rule`, `reigning` and `bequest`); one task, the `station`,
+//! does it. The way to the other replicas is a port, [`Network`].
 
 mod bequest;
 mod candidacy;
@@ -187,7 +187,7 @@ impl ElectionDetector {
         self.aside.borrow().named
     }
 
-    /// The newest term that is recorded, as far as this replica knows, and every change of it; 0: none.
+    /// The newest term that is recorded, and every change of it; 0: none.
     #[must_use]
     pub fn term(&self) -> watch::Receiver<u64> {
         self.term.clone()
@@ -207,17 +207,18 @@ impl ElectionDetector {
     }
 
     /// Tells the others that the reign of `term` is over, with everything that was done under it, and waits until another
-    /// leads: whether one does by now. Without a line to who is to follow that is not waited for. From now on nothing may be done under the term.
+    /// leads: whether one does by now. Without a line to who is to follow that is not waited for. From now on nothing may be
+    /// done under the term.
     pub async fn bequeath(&self, term: u64, successor: Option<&str>) -> bool {
         let follows = |heir: &ReplicaRecord| successor.is_none_or(|name| heir.name == name);
         let told = self.joined().iter().any(follows);
-        let mut newest = self.term.clone();
+        let mut aside = self.aside.clone();
         let successor = successor.map(str::to_owned);
         let said = self.commands.send(Command::Bequeath { term, successor }).await;
         if said.is_err() || !told {
             return false;
         }
-        let followed = newest.wait_for(|newest| *newest > term);
+        let followed = aside.wait_for(|aside| aside.newest > term);
         matches!(tokio::time::timeout(SUCCESSION, followed).await, Ok(Ok(_)))
     }
 
@@ -289,8 +290,8 @@ impl Detector for ElectionDetector {
 }
 
 /// A successor that was told over the line takes over within so long, or the end of the reign is recorded, too. Before that
-/// the record would only get into the way of its claim.
-const SUCCESSION: Duration = Duration::from_millis(300);
+/// the record would only get into the way of its claim; who does not follow for longer is passed over by the others.
+const SUCCESSION: Duration = Duration::from_millis(700);
 
 /// Who has resigned lets the others go first for so long.
 const RESIGNED: Duration = Duration::from_secs(5);

@@ -41,6 +41,8 @@ pub(super) struct Aside {
     pub(super) named: bool,
     /// Whom a line joins with this replica.
     pub(super) joined: BTreeSet<String>,
+    /// The newest term that is known, by a record or by its leader's word.
+    pub(super) newest: u64,
     /// The leader that was last promised something: its term and its process.
     pub(super) heard: Option<(u64, String)>,
 }
@@ -150,6 +152,8 @@ impl Station {
                 for peer in self.lines.keep(&election.replicas) {
                     self.step(Input::Line(Change::Unlinked(peer)));
                 }
+                let term = election.term();
+                self.term.send_if_modified(|known| std::mem::replace(known, term) != term);
                 self.known.send_replace(Arc::clone(&election));
                 self.step(Input::Observed(Arc::unwrap_or_clone(election)));
             }
@@ -169,14 +173,13 @@ impl Station {
         for output in self.seat.step(now, input) {
             self.perform(now, output);
         }
-        // By a record or by its leader's word: a leader that speaks is recorded.
-        let term = self.seat.voter.newest();
-        self.term.send_if_modified(|known| std::mem::replace(known, term) != term);
-        let (named, joined, heard) = (self.seat.named, &self.seat.lines, self.seat.voter.heard());
+        let (named, newest) = (self.seat.named, self.seat.voter.newest());
+        let (joined, heard) = (&self.seat.lines, self.seat.voter.heard());
         self.aside.send_if_modified(|aside| {
-            let news = aside.named != named || aside.joined != *joined || aside.heard.as_ref() != heard;
+            let same = aside.named == named && aside.newest == newest;
+            let news = !(same && aside.joined == *joined && aside.heard.as_ref() == heard);
             if news {
-                *aside = Aside { named, joined: joined.clone(), heard: heard.cloned() };
+                *aside = Aside { named, newest, joined: joined.clone(), heard: heard.cloned() };
             }
             news
         });

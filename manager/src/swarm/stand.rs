@@ -49,7 +49,10 @@ impl Stand {
             state @ NodeState::NoQuorum => (Duty::Stay, Some(told(state))),
             state => (Duty::GiveUp, Some(told(state))),
         };
-        let preferred = sight.leader.clone().filter(|place| !(drained(place) && counts));
+        let leaves =
+            |place: &str| sight.managers.iter().any(|node| node.node == place && node.wanted == Role::Worker);
+        let fit = |place: &String| !(drained(place) && counts || leaves(place));
+        let preferred = sight.leader.clone().filter(fit);
         Self { duty, unfit, preferred }
     }
 
@@ -62,7 +65,9 @@ impl Stand {
 /// Whether the leader may be at this node, for all that is seen of it.
 pub(super) fn can_lead(sight: &Sight, place: &str) -> bool {
     let node = sight.managers.iter().find(|manager| manager.node == place);
-    node.is_some_and(|node| node.reachable && node.availability != Availability::Drain)
+    node.is_some_and(|node| {
+        node.reachable && node.wanted == Role::Manager && node.availability != Availability::Drain
+    })
 }
 
 fn told(state: &NodeState) -> String {
@@ -77,7 +82,7 @@ mod tests {
 
     fn manager(node: &str, availability: Availability) -> Manager {
         let (node, name) = (node.to_owned(), format!("node-{node}"));
-        Manager { node, name, address: String::new(), reachable: true, availability }
+        Manager { node, name, address: String::new(), reachable: true, availability, wanted: Role::Manager }
     }
 
     // Seen from the first of the nodes a, b, …, of which b leads the Swarm.
@@ -139,6 +144,15 @@ mod tests {
         assert_eq!(Stand::of(&drained, &[]).duty, Duty::Stay, "nobody else is there");
         let stand = Stand::of(&sight(&[DRAIN; 3]), &others());
         assert_eq!(stand, Stand { duty: Duty::Stay, unfit: None, preferred: Some("b".to_owned()) });
+    }
+
+    #[test]
+    fn a_swarm_leader_that_is_being_made_a_worker_is_not_preferred_and_gets_nothing() {
+        let mut seen = sight(&[ACTIVE; 3]);
+        assert!(can_lead(&seen, "b"));
+        seen.managers[1].wanted = Role::Worker;
+        assert_eq!(Stand::of(&seen, &others()).preferred, None);
+        assert!(!can_lead(&seen, "b"));
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Manager {
     pub reachable: bool,
     /// What it may be given to run.
     pub availability: Availability,
+    /// Whether the Swarm wants it to be a manager: else it is one for a moment more.
+    pub wanted: Role,
 }
 
 impl Sight {
@@ -93,7 +95,7 @@ impl Sight {
         Some(Self {
             state: if leader.is_some() { NodeState::Active } else { NodeState::NoQuorum },
             node: node.to_owned(),
-            wanted: if own.spec.role == "worker" { Role::Worker } else { Role::Manager },
+            wanted: own.spec.wanted(),
             availability: own.spec.availability(),
             leader,
             managers,
@@ -123,6 +125,10 @@ struct Spec {
 }
 
 impl Spec {
+    fn wanted(&self) -> Role {
+        if self.role == "worker" { Role::Worker } else { Role::Manager }
+    }
+
     fn availability(&self) -> Availability {
         match self.availability.as_str() {
             "drain" => Availability::Drain,
@@ -157,6 +163,7 @@ impl Node {
             address: status.address.clone(),
             reachable: status.reachability == "reachable",
             availability: self.spec.availability(),
+            wanted: self.spec.wanted(),
         })
     }
 }
@@ -193,6 +200,9 @@ mod tests {
     fn one_that_is_demoted_knows_it_while_it_still_can_be_asked_and_after() {
         let sight = Sight::of("b", &nodes(&json!({ "Role": "worker" }))).unwrap();
         assert_eq!((&sight.state, sight.wanted), (&NodeState::Active, Role::Worker));
+        // So do the others.
+        let seen: Vec<_> = sight.managers.iter().map(|it| (it.node.as_str(), it.wanted)).collect();
+        assert_eq!(seen, [("a", Role::Manager), ("b", Role::Worker), ("c", Role::Manager)]);
         let later = Sight::of("b", &nodes(&json!({ "Role": "manager" }))).unwrap().blind(NodeState::Worker);
         assert_eq!((later.node.as_str(), later.wanted, later.leader), ("b", Role::Worker, None));
     }

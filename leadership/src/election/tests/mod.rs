@@ -1,6 +1,7 @@
 //! Whole elections, in a world where everything goes wrong.
 
 mod handover;
+mod heard;
 mod places;
 mod real;
 mod world;

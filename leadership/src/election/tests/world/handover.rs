@@ -3,7 +3,7 @@
 use super::*;
 
 /// How long a leader waits for its successor before it writes the release.
-const SUCCESSION: Duration = Duration::from_millis(300);
+const SUCCESSION: Duration = Duration::from_millis(700);
 
 impl World {
     /// The leader hands over to the replica of this name. Its term, and the time.
