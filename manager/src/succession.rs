@@ -28,15 +28,13 @@ pub(crate) async fn succeed(
     office.open_with(Arc::new(move |stopped| Opening::make(&own, stopped)));
     loop {
         let now = standing.borrow_and_update().clone();
-        let ended = current.borrow().as_ref().map(|reign| reign.over().clone());
-        match (now, ended) {
-            (Standing::Leading(mandate), None) => begin(&realm, &*office, mandate, &current, &stop).await,
-            (Standing::Leading(mandate), Some(ended)) if ended.is_cancelled() => {
-                end(&*office, &current).await;
-                begin(&realm, &*office, mandate, &current, &stop).await;
-            }
-            (Standing::Following { .. } | Standing::Unknown { .. }, Some(_)) => end(&*office, &current).await,
-            _ => {}
+        let over = current.borrow().as_ref().map(|reign| reign.over().is_cancelled());
+        let (ends, mandate) = next(now, over);
+        if ends {
+            end(&*office, &current).await;
+        }
+        if let Some(mandate) = mandate {
+            begin(&realm, &*office, mandate, &current, &stop).await;
         }
         if standing.has_changed().unwrap_or(false) {
             continue;
@@ -49,6 +47,18 @@ pub(crate) async fn succeed(
         }
     }
     end(&*office, &current).await;
+}
+
+/// Whether the reign that is on ends, and under which mandate another one begins. `over`: whether the one that is on is over;
+/// none: there is none.
+fn next(standing: Standing, over: Option<bool>) -> (bool, Option<Mandate>) {
+    match standing {
+        // One that has ended is none: the standing is about to say so. Taken for one, it would begin again and again.
+        Standing::Leading(mandate) if mandate.ended().is_cancelled() => (over == Some(true), None),
+        Standing::Leading(_) if over == Some(false) => (false, None),
+        Standing::Leading(mandate) => (over.is_some(), Some(mandate)),
+        Standing::Following { .. } | Standing::Unknown { .. } => (over.is_some(), None),
+    }
 }
 
 async fn begin(
@@ -66,9 +76,10 @@ async fn begin(
     // The first write may hang with the store: then neither the end of the mandate nor a shutdown waits for it.
     let ended = mandate.ended().clone();
     let begun = tokio::select! {
-        begun = Reign::begin(realm.clone(), mandate, granted) => begun,
+        biased;
         () = ended.cancelled() => return,
         () = stop.cancelled() => return,
+        begun = Reign::begin(realm.clone(), mandate, granted) => begun,
     };
     match begun {
         Ok(reign) => drop(current.send_replace(Some(reign))),
@@ -118,5 +129,51 @@ pub(crate) async fn look_at_head(
             changed = standing.changed() => if changed.is_err() { return },
             Some(Ok(())) = async { Some(term.as_mut()?.changed().await) } => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mandate() -> (Mandate, CancellationToken) {
+        let ended = CancellationToken::new();
+        let (_, deadline) = watch::channel(Duration::MAX);
+        (Mandate::new(7, Arc::new(|| Duration::ZERO), deadline, ended.clone()), ended)
+    }
+
+    /// Whether the reign that is on ends, and the term of the one that begins.
+    fn told(standing: &Standing, over: Option<bool>) -> (bool, Option<u64>) {
+        let (ends, mandate) = next(standing.clone(), over);
+        (ends, mandate.map(|mandate| mandate.term()))
+    }
+
+    #[test]
+    fn a_mandate_is_ruled_under_once() {
+        let (mandate, _ended) = mandate();
+        let leading = Standing::Leading(mandate);
+        assert_eq!(told(&leading, None), (false, Some(7)));
+        assert_eq!(told(&leading, Some(false)), (false, None));
+        assert_eq!(
+            told(&leading, Some(true)),
+            (true, Some(7)),
+            "a new mandate, seen before the end of the old one"
+        );
+    }
+
+    #[test]
+    fn a_mandate_that_has_ended_begins_nothing_though_the_standing_does_not_say_so_yet() {
+        let (mandate, ended) = mandate();
+        ended.cancel();
+        let leading = Standing::Leading(mandate);
+        assert_eq!(told(&leading, Some(true)), (true, None));
+        assert_eq!(told(&leading, None), (false, None));
+    }
+
+    #[test]
+    fn who_does_not_lead_ends_what_is_on() {
+        let following = Standing::Following { leader: None };
+        assert_eq!(told(&following, Some(false)), (true, None));
+        assert_eq!(told(&following, None), (false, None));
     }
 }
