@@ -87,6 +87,11 @@ impl<'e> Calls<'e> {
         self.0.iter()
     }
 
+    /// Those about one service.
+    pub(crate) fn about<'a>(&'a self, service: &'a str) -> impl Iterator<Item = &'a Call<'e>> {
+        self.0.iter().filter(move |call| call.service == service)
+    }
+
     /// By service.
     pub(crate) fn by_service(&self) -> BTreeMap<&'e str, Vec<&Call<'e>>> {
         let mut all = BTreeMap::<_, Vec<_>>::new();

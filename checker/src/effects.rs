@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::calls::{Call, Calls};
 use crate::journal::Journal;
-use crate::{Answer, Deed, Event, Invariant, Kind, Rules, Violation, What};
+use crate::{Answer, Deed, Event, Intent, Invariant, Kind, Rules, Violation, What};
 
 #[derive(Clone, Copy)]
 struct Effect<'e> {
@@ -121,33 +121,52 @@ fn declared_before(
     }
 }
 
-/// What was freed is not steered when the authority is over; what is gone is not touched at all. A declaration that came
-/// later is another one.
+/// What was freed is left alone from the end of the authority on; what is gone, at once. Until it is asked for again.
 fn left_alone(effects: &[Effect<'_>], calls: &Calls<'_>, authority: Duration, found: &mut Vec<Violation>) {
     let mut by_service = BTreeMap::<&str, Vec<&Effect<'_>>>::new();
     for effect in effects {
         by_service.entry(effect.service).or_default().push(effect);
     }
-    for call in calls.all() {
-        let Some(answered) = call.answered else { continue };
-        let (over, grace, word) = match answered.answer {
-            Answer::Freed { revision } => (*revision, authority, "freed"),
-            Answer::Destroyed { revision, done: true } => (*revision, Duration::ZERO, "destroyed"),
-            _ => continue,
-        };
-        let effects = by_service.get(call.service).map_or(&[][..], Vec::as_slice);
-        let from = effects.partition_point(|effect| effect.event.at <= answered.event.at + grace);
-        // A tearing down may follow a freeing.
-        let counts = |effect: &&&Effect<'_>| word == "destroyed" || effect.deed == Deed::Steer;
-        let late = effects[from..].iter().filter(counts).find(|effect| effect.revision < over);
-        if let Some(effect) = late {
-            let what = format!(
-                "{} was acted on ({:?}), as declared at revision {}, after it had been {word} at {over}",
-                call.service, effect.deed, effect.revision
-            );
-            let evidence = call.evidence().into_iter().chain([effect.event]);
-            found.push(Violation::new(Invariant::LeftAlone, what, evidence));
+    for (service, effects) in by_service {
+        let about: Vec<&Call<'_>> = calls.about(service).collect();
+        for call in &about {
+            let Some(answered) = call.answered else { continue };
+            let (grace, word) = match answered.answer {
+                Answer::Freed { .. } => (authority, "freed"),
+                Answer::Destroyed { done: true, .. } => (Duration::ZERO, "destroyed"),
+                _ => continue,
+            };
+            // A tearing down may follow a freeing, and the other way round nothing may.
+            let again = |by: &Call<'_>, until: Duration| {
+                let counts = match by.intent {
+                    Intent::Commit { .. } => true,
+                    Intent::Destroy => word == "freed",
+                    _ => false,
+                };
+                counts
+                    && by.may_declare()
+                    && by.called.at <= until
+                    && (by.is_unclear() || by.answered.is_some_and(|told| told.event.at >= call.called.at))
+            };
+            let from = effects.partition_point(|effect| effect.event.at <= answered.event.at + grace);
+            let late = effects[from..].iter();
+            let mut late = late.filter(|effect| !about.iter().any(|by| again(by, effect.event.at)));
+            if let Some(effect) = late.next() {
+                let what = format!("{service} was acted on ({:?}) after it had been {word}", effect.deed);
+                let evidence = call.evidence().into_iter().chain([effect.event]);
+                found.push(Violation::new(Invariant::LeftAlone, what, evidence));
+            }
         }
+    }
+}
+
+impl Call<'_> {
+    /// Whether it may have had a part in that the service is acted on.
+    fn may_declare(&self) -> bool {
+        let stands = |answer: &Answer| matches!(answer, Answer::Committed { .. });
+        self.is_unclear()
+            || self.made().is_some()
+            || self.answered.is_some_and(|answered| stands(answered.answer))
     }
 }
 
@@ -227,34 +246,37 @@ mod tests {
         assert_eq!(broken(&history(2)), [PersistThenForward]);
     }
 
-    fn then(answer: Answer, intent: crate::Intent, effect: Event) -> Vec<crate::Invariant> {
-        broken(&[
+    fn then(answer: Answer, intent: crate::Intent, effect: u64, more: &[Event]) -> Vec<crate::Invariant> {
+        let mut history = vec![
             called(1, 1, "x", commit(1)),
             answered(2, 1, told(2)),
             called(3, 2, "x", intent),
             answered(5, 2, answer),
-            called(3, 3, "x", commit(2)),
-            effect,
-        ])
+            steered(effect, 1, "x", 2),
+        ];
+        history.extend_from_slice(more);
+        broken(&history)
     }
 
     #[test]
-    fn what_was_destroyed_is_left_alone_until_it_is_declared_again() {
-        let done = |effect| then(Answer::Destroyed { revision: 3, done: true }, Destroy, effect);
-        assert_eq!(done(steered(5, 1, "x", 2)), []);
-        assert_eq!(done(steered(6, 1, "x", 2)), [LeftAlone]);
-        assert_eq!(done(torn_down(6, 1, "x", 2)), [LeftAlone]);
-        assert_eq!(done(steered(6, 1, "x", 4)), []);
-        let going_on = Answer::Destroyed { revision: 3, done: false };
-        assert_eq!(then(going_on, Destroy, torn_down(6, 1, "x", 2)), []);
+    fn what_was_destroyed_is_left_alone_until_it_is_asked_for_again() {
+        let done = |effect, more: &[Event]| {
+            then(Answer::Destroyed { revision: 3, done: true }, Destroy, effect, more)
+        };
+        assert_eq!(done(5, &[]), []);
+        assert_eq!(done(6, &[]), [LeftAlone]);
+        assert_eq!(done(6, &[called(6, 3, "x", commit(2))]), []);
+        assert_eq!(done(6, &[called(4, 3, "x", commit(2)), answered(9, 3, told(4))]), []);
+        assert_eq!(done(6, &[called(7, 3, "x", commit(2))]), [LeftAlone]);
+        let refused = Answer::Refused { reason: "REFUSED".into(), leader: None };
+        assert_eq!(done(6, &[called(4, 3, "x", commit(2)), answered(9, 3, refused)]), [LeftAlone]);
     }
 
     #[test]
     fn what_was_freed_is_left_alone_when_the_authority_is_over() {
-        let freed = |effect| then(Answer::Freed { revision: 3 }, Free, effect);
-        assert_eq!(freed(steered(5 + AUTHORITY, 1, "x", 2)), []);
-        assert_eq!(freed(steered(6 + AUTHORITY, 1, "x", 2)), [LeftAlone]);
-        assert_eq!(freed(steered(6 + AUTHORITY, 1, "x", 4)), []);
-        assert_eq!(freed(torn_down(6 + AUTHORITY, 1, "x", 2)), []);
+        let freed = |effect, more: &[Event]| then(Answer::Freed { revision: 3 }, Free, effect, more);
+        assert_eq!(freed(5 + AUTHORITY, &[]), []);
+        assert_eq!(freed(6 + AUTHORITY, &[]), [LeftAlone]);
+        assert_eq!(freed(6 + AUTHORITY, &[called(6, 3, "x", Destroy)]), []);
     }
 }

@@ -51,16 +51,8 @@ pub(crate) fn stands(value: u64, revision: u64) -> Answer {
 }
 
 pub(crate) fn steered(at: u64, term: u64, service: &str, revision: u64) -> Event {
-    acted(at, term, service, revision, Deed::Steer)
-}
-
-pub(crate) fn torn_down(at: u64, term: u64, service: &str, revision: u64) -> Event {
-    acted(at, term, service, revision, Deed::Destroy)
-}
-
-fn acted(at: u64, term: u64, service: &str, revision: u64, deed: Deed) -> Event {
     let (plugin, kind, service) = (format!("of {term}"), "record".into(), service.into());
-    event(at, What::Acted { plugin, kind, service, term, revision, deed })
+    event(at, What::Acted { plugin, kind, service, term, revision, deed: Deed::Steer })
 }
 
 pub(crate) fn died(at: u64, replica: &str) -> Event {
