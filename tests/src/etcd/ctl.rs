@@ -134,11 +134,16 @@ impl EtcdCluster<'_> {
     #[track_caller]
     pub fn make_space(&self) {
         self.ctl(&["del", "--prefix", "filler-"]).done();
-        self.ctl(&["compact", &self.revision().to_string()]).done();
-        for number in 0..self.members.len() {
-            self.ctl_at(number, &["defrag"]).done();
-        }
-        self.ctl(&["alarm", "disarm"]).done();
+        // Else what is compacted goes later, and nothing is there to be given back yet.
+        self.ctl(&["compact", "--physical=true", &self.revision().to_string()]).done();
+        // Whoever still writes at the old size raises the alarm anew.
+        wait_until("room in etcd", SOON, || {
+            for number in 0..self.members.len() {
+                self.ctl_at(number, &["defrag"]).done();
+            }
+            self.ctl(&["alarm", "disarm"]).done();
+            self.ctl(&["put", "filler-no-more", ""]).code == 0
+        });
     }
 
     /// Saves a backup of everything.
