@@ -208,7 +208,9 @@ impl Swarm {
     /// # Panics
     /// If it does not take it.
     pub fn unlock(&self, number: usize, key: &str) {
-        let mut command = self.engine(number).command(20, &["swarm", "unlock"]);
+        // It answers when the Swarm has a leader, for which this manager may be needed.
+        let patience = u32::try_from(ELECTION.as_secs()).expect("minutes");
+        let mut command = self.engine(number).command(patience, &["swarm", "unlock"]);
         let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("docker");
         child.stdin.take().expect("its input").write_all(format!("{key}\n").as_bytes()).expect("its input");
         let output = child.wait_with_output().expect("docker");
