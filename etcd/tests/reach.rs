@@ -33,7 +33,8 @@ async fn a_transaction_compares_writes_reads_and_deletes() {
         return;
     }
     let cluster = Cluster::start(1, &[]);
-    let etcd = cluster.etcd();
+    // What is counted here must be asked once.
+    let etcd = Etcd::new(&EtcdOptions { attempt: PATIENCE, ..cluster.options() }).unwrap();
     let create = Txn::new().when(Guard::absent("a/1")).then(Op::put("a/1", "x")).otherwise(Op::get("a/1"));
     let first = etcd.txn(&create, PATIENCE).await.unwrap();
     assert!(first.succeeded && first.header.cluster != 0);

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use om_etcd::testing::{Cluster, next_events};
+use om_etcd::testing::{Cluster, next_events, put_once, put_over};
 use om_etcd::{Etcd, EtcdOptions};
 use om_kv::{Error, Guard, Keyspace, Op, Range, Txn};
 
@@ -60,11 +60,11 @@ async fn an_etcd_that_forgot_our_token_is_given_the_password_again() {
     let mut cluster = Cluster::start(1, &[]);
     cluster.auth_on();
     let etcd = cluster.etcd();
-    let begun = etcd.txn(&put("k", vec![1]), PATIENCE).await.unwrap().header.revision;
+    let begun = put_once(&etcd, "k", [1]).await;
     let mut watch = etcd.watch("k", begun);
-    watch.next().await.unwrap().unwrap();
+    assert_eq!(next_events(&mut watch).await.len(), 1);
     cluster.restart(0);
-    etcd.txn(&put("k", vec![2]), PATIENCE).await.unwrap();
+    put_over(&etcd, "k", [2], begun).await;
     assert_eq!(next_events(&mut watch).await.len(), 1);
     assert_eq!(etcd.range(&Range::key("k"), PATIENCE).await.unwrap().kvs[0].value, [2]);
 }

@@ -4,11 +4,9 @@
 
 use std::time::Duration;
 
-use om_etcd::testing::{Cluster, Setup, next_events};
+use om_etcd::testing::{Cluster, Setup, next_events, put_once, put_over};
 use om_etcd::{Etcd, EtcdOptions, Tls};
-use om_kv::{Error, Keyspace, Op, Range, Txn};
-
-const PATIENCE: Duration = Duration::from_secs(20);
+use om_kv::{Error, Keyspace, Range};
 
 #[tokio::test]
 async fn calls_and_watches_go_by_tls_and_who_has_no_certificate_gets_nowhere() {
@@ -17,14 +15,13 @@ async fn calls_and_watches_go_by_tls_and_who_has_no_certificate_gets_nowhere() {
     }
     let setup = || Setup { members: 3, tls: true, ..Setup::default() };
     let mut cluster = Cluster::set_up(setup());
-    let put = Txn::new().then(Op::put("k", "v"));
     let etcd = cluster.etcd();
-    let from = etcd.txn(&put, PATIENCE).await.unwrap().header.revision;
+    let from = put_once(&etcd, "k", "v").await;
     let mut watch = etcd.watch("k", from);
     assert_eq!(next_events(&mut watch).await.len(), 1);
     let leader = cluster.leader().unwrap();
     cluster.kill(leader);
-    etcd.txn(&put, PATIENCE).await.unwrap();
+    put_over(&etcd, "k", "w", from).await;
     assert_eq!(next_events(&mut watch).await.len(), 1);
 
     let mut right = cluster.options();

@@ -4,27 +4,11 @@
 
 use std::time::Duration;
 
-use om_etcd::testing::{Cluster, Gate};
+use om_etcd::testing::{Cluster, Gate, put_once};
 use om_etcd::{Etcd, EtcdOptions};
-use om_kv::{Error, Event, Guard, Keyspace, Op, Range, Txn, Watching};
+use om_kv::{Error, Event, Keyspace, Watching};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Writes a key once, and tells the revision: an attempt that a frozen member takes up when another has long
-/// been answered finds the key changed.
-async fn put(etcd: &Etcd, key: &str, value: &str) -> i64 {
-    let found = etcd.range(&Range::key(key), PATIENCE).await.unwrap();
-    let before = found.one().map_or(0, |kv| kv.modified);
-    let once = Guard::modified(key, before);
-    let txn = Txn::new().when(once).then(Op::put(key, value)).otherwise(Op::get(key));
-    let answer = etcd.txn(&txn, PATIENCE).await.unwrap();
-    if answer.succeeded {
-        return answer.header.revision;
-    }
-    let there = &answer.found(0)[0];
-    assert_eq!(there.value, value.as_bytes(), "another attempt of this write was done");
-    there.modified
-}
 
 /// The values of the next so many events.
 async fn take(watch: &mut Watching, count: usize) -> Vec<String> {
@@ -57,7 +41,7 @@ async fn a_watch_gives_every_event_once_while_members_die_and_freeze() {
     }
     let mut cluster = Cluster::start(3, &[]);
     let etcd = Etcd::new(&EtcdOptions { silence: Duration::from_millis(200), ..cluster.options() }).unwrap();
-    let from = put(&etcd, "w/", "0").await;
+    let from = put_once(&etcd, "w/", "0").await;
     let mut watch = etcd.watch("w/", from);
     let mut expected = vec!["0".to_owned()];
     for round in 1..=6 {
@@ -67,8 +51,8 @@ async fn a_watch_gives_every_event_once_while_members_die_and_freeze() {
         } else {
             cluster.kill(victim);
         }
-        put(&etcd, "other", "x").await;
-        put(&etcd, "w/", &round.to_string()).await;
+        put_once(&etcd, "other", "x").await;
+        put_once(&etcd, "w/", &round.to_string()).await;
         expected.push(round.to_string());
         assert_eq!(take(&mut watch, expected.len()).await, expected);
         expected.clear();
@@ -94,12 +78,12 @@ async fn a_watch_at_a_member_that_is_cut_off_goes_on_elsewhere() {
     let options =
         EtcdOptions { silence: Duration::from_millis(200), ..EtcdOptions::new(gates.iter().map(Gate::url)) };
     let etcd = Etcd::new(&options).unwrap();
-    let from = put(&direct, "w", "0").await;
+    let from = put_once(&direct, "w", "0").await;
     let mut watch = etcd.watch("w", from);
     assert_eq!(take(&mut watch, 1).await, ["0"]);
     for round in 0..4 {
         gates[round % 2].shut();
-        put(&direct, "w", &round.to_string()).await;
+        put_once(&direct, "w", &round.to_string()).await;
         assert_eq!(take(&mut watch, 1).await, [round.to_string()]);
         gates[round % 2].open();
     }
@@ -115,18 +99,18 @@ async fn a_watch_of_what_is_compacted_away_says_so() {
     let gate = Gate::before(&cluster.endpoints()[0]).await;
     let options = EtcdOptions { silence: Duration::from_millis(200), ..EtcdOptions::new([gate.url()]) };
     let cut = Etcd::new(&options).unwrap();
-    let from = put(&etcd, "w", "0").await;
+    let from = put_once(&etcd, "w", "0").await;
     let mut running = etcd.watch("w", from);
     let mut interrupted = cut.watch("w", from);
     assert_eq!(take(&mut interrupted, 1).await, ["0"]);
     gate.sever();
     for round in 1..=5 {
-        put(&etcd, "w", &round.to_string()).await;
+        put_once(&etcd, "w", &round.to_string()).await;
     }
-    let newest = put(&etcd, "w", "6").await;
+    let newest = put_once(&etcd, "w", "6").await;
     assert_eq!(take(&mut running, 7).await, ["0", "1", "2", "3", "4", "5", "6"]);
     drop(cluster.etcdctl(&["compact", &newest.to_string()]));
-    put(&etcd, "w", "7").await;
+    put_once(&etcd, "w", "7").await;
     assert_eq!(take(&mut running, 1).await, ["7"], "a watch that is up to date notices nothing");
     let error = failure(&mut etcd.watch("w", from)).await;
     assert!(matches!(error, Error::Compacted { oldest: Some(oldest), .. } if oldest == newest), "{error:?}");
@@ -143,12 +127,12 @@ async fn an_etcd_that_was_wiped_or_restored_ends_a_watch() {
     for wipe in [true, false] {
         let mut cluster = Cluster::start(1, &[]);
         let etcd = cluster.etcd();
-        let from = put(&etcd, "w", "0").await;
+        let from = put_once(&etcd, "w", "0").await;
         let mut watch = etcd.watch("w", from);
         assert_eq!(take(&mut watch, 1).await, ["0"]);
         let backup = cluster.save("backup");
-        put(&etcd, "w", "1").await;
-        put(&etcd, "w", "2").await;
+        put_once(&etcd, "w", "1").await;
+        put_once(&etcd, "w", "2").await;
         assert_eq!(take(&mut watch, 2).await, ["1", "2"]);
         if wipe {
             cluster.wipe();

@@ -20,7 +20,9 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use om_kv::{Event, Watching};
+use om_kv::{Event, Guard, Keyspace, Op, Range, Txn, Watching};
+
+use crate::Etcd;
 
 /// Whether etcd and etcdctl are installed.
 fn installed() -> bool {
@@ -84,4 +86,28 @@ pub async fn next_events(watch: &mut Watching) -> Vec<Event> {
             return batch.events;
         }
     }
+}
+
+/// How long a call of a test may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Writes a key once, and tells the revision, however often etcd had to be asked.
+pub async fn put_once(etcd: &Etcd, key: &str, value: impl AsRef<[u8]>) -> i64 {
+    let found = etcd.range(&Range::key(key), PATIENCE).await.expect("it is read");
+    put_over(etcd, key, value, found.one().map_or(0, |kv| kv.modified)).await
+}
+
+/// The same, where the key's mod-revision is known, 0 where there is none: an attempt that is taken up when another has
+/// long been answered finds the key changed.
+pub async fn put_over(etcd: &Etcd, key: &str, value: impl AsRef<[u8]>, before: i64) -> i64 {
+    let value = value.as_ref();
+    let once = Guard::modified(key, before);
+    let txn = Txn::new().when(once).then(Op::put(key, value)).otherwise(Op::get(key));
+    let answer = etcd.txn(&txn, PATIENCE).await.expect("it is written");
+    if answer.succeeded {
+        return answer.header.revision;
+    }
+    let there = &answer.found(0)[0];
+    assert_eq!(there.value, value, "another attempt of this write was done");
+    there.modified
 }
