@@ -75,6 +75,7 @@ impl<'w> Hand<'w> {
                 return self.freeze(self.world.manager(number)) || plugin;
             }
             Fault::Handover => {
+                self.world.handing_over();
                 return self.world.bed(leader).client(NAMES[leader]).patience(SOON).handover("").is_ok();
             }
             Fault::CutOff => _ = net.map(|net| net.cut_off(number)),

@@ -1,8 +1,10 @@
 //! When a leader hands over to the replica beside the Swarm's leader. Pure.
 //!
 //! What must hold: it does not flap. The Swarm's leader must have been elsewhere for a while, and one handover after
-//! another waits longer and longer. Who was made the leader by name stays it, until the Swarm's leader moves.
+//! another waits longer and longer. Who was made the leader by name stays it, until the Swarm's leader moves or another
+//! replica comes to stand beside it: one that stopped, and named who was to follow, is followed when it is back.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// The Swarm's leader has to be elsewhere for so long.
@@ -19,12 +21,20 @@ pub(super) struct Follow {
     rest: Duration,
     pause: Duration,
     /// While the Swarm's leader is there, this replica leads because somebody said so.
-    chosen: Option<Option<String>>,
+    chosen: Option<Choice>,
     led: bool,
 }
 
+/// A choice against the replicas that stood beside the Swarm's leader when it was made.
+#[derive(Debug)]
+struct Choice {
+    place: String,
+    beside: BTreeSet<String>,
+}
+
 impl Follow {
-    /// `leads`: this replica leads; `named`: it began to because the leader before named it. Where to hand over to.
+    /// `leads`: this replica leads; `named`: it began to because the leader before named it; `beside`: the replicas, as
+    /// processes, that stand where the Swarm's leader is. Where to hand over to.
     pub(super) fn step(
         &mut self,
         now: Duration,
@@ -32,6 +42,7 @@ impl Follow {
         named: bool,
         here: Option<&String>,
         preferred: Option<&String>,
+        beside: &BTreeSet<String>,
     ) -> Option<String> {
         let begins = leads && !std::mem::replace(&mut self.led, leads);
         let there = preferred.filter(|place| Some(*place) != here);
@@ -40,9 +51,13 @@ impl Follow {
             return None;
         }
         if begins {
-            self.chosen = (named && there.is_some()).then(|| preferred.cloned());
+            let choice = |place: &String| Choice { place: place.clone(), beside: beside.clone() };
+            self.chosen = there.filter(|_| named).map(choice);
         }
-        if self.chosen.as_ref().is_some_and(|then| preferred.is_some() && then.as_ref() != preferred) {
+        let over = |choice: &Choice| {
+            preferred.is_some_and(|place| *place != choice.place || !beside.is_subset(&choice.beside))
+        };
+        if self.chosen.as_ref().is_some_and(over) {
             self.chosen = None;
         }
         let Some(there) = there else {
@@ -84,16 +99,18 @@ mod tests {
     struct Case {
         follow: Follow,
         here: String,
+        beside: BTreeSet<String>,
     }
 
     impl Case {
         fn new() -> Self {
-            Self { follow: Follow::default(), here: "a".to_owned() }
+            Self { follow: Follow::default(), here: "a".to_owned(), beside: BTreeSet::new() }
         }
 
         fn at(&mut self, ms: u32, leads: bool, named: bool, preferred: &str) -> Option<String> {
             let preferred = (!preferred.is_empty()).then(|| preferred.to_owned());
-            self.follow.step(MS * ms, leads, named, Some(&self.here), preferred.as_ref())
+            let here = Some(&self.here);
+            self.follow.step(MS * ms, leads, named, here, preferred.as_ref(), &self.beside)
         }
     }
 
@@ -149,5 +166,19 @@ mod tests {
         assert_eq!(case.at(1000, true, true, "a"), None);
         assert_eq!(case.at(2000, true, true, "b"), None);
         assert!(case.at(2250, true, true, "b").is_some());
+    }
+
+    #[test]
+    fn who_was_named_by_one_that_stopped_hands_over_when_that_is_back() {
+        let mut case = Case::new();
+        let stands = |each: &[&str]| each.iter().map(|it| (*it).to_owned()).collect::<BTreeSet<_>>();
+        case.beside = stands(&["first life"]);
+        assert_eq!(case.at(1000, true, true, "b"), None);
+        case.beside = stands(&[]);
+        assert_eq!(case.at(5000, true, true, "b"), None, "it stopped");
+        case.beside = stands(&["first life"]);
+        assert_eq!(case.at(6000, true, true, "b"), None, "it was not seen for a moment");
+        case.beside = stands(&["first life", "second life"]);
+        assert_eq!(case.at(7000, true, true, "b").as_deref(), Some("b"));
     }
 }

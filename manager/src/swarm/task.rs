@@ -80,7 +80,11 @@ impl Attendant {
         let places = self.places.borrow().clone();
         let (leads, named) = (term.is_some(), handover.election.was_named());
         let now = since_boot();
-        let follows = self.follow.step(now, leads, named, places.here.as_ref(), places.preferred.as_ref());
+        let (here, preferred) = (places.here.as_ref(), places.preferred.as_ref());
+        let others = handover.election.others().into_iter();
+        let beside =
+            others.filter(|other| preferred == Some(&other.place)).map(|other| other.instance).collect();
+        let follows = self.follow.step(now, leads, named, here, preferred, &beside);
         let Some(term) = term else { return false };
         let why = places.unfit.unwrap_or_default();
         match duty {

@@ -47,6 +47,9 @@ pub(crate) trait World {
     /// Kills the keeper beside a replica.
     fn kill_keeper(&self, _number: usize) {}
 
+    /// Somebody hands the leadership over.
+    fn handing_over(&self) {}
+
     /// A fault that only this world knows, at this host. Whether it could be made.
     fn strike(&self, fault: Fault, number: usize, random: &mut Random) -> bool;
 

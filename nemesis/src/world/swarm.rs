@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use om_system_tests::{Bed, ELECTION, ETCD_AUTHORITY, Group, NAMES, Net, Program, Random, wait_until};
@@ -17,12 +17,25 @@ pub(super) struct Swarms<'a> {
     base: &'a Bed,
     group: Group<'a>,
     demoted: AtomicUsize,
+    /// Somebody has had the leader elsewhere than beside the Swarm's, where it stays until it is handed back.
+    handed: AtomicBool,
 }
 
 impl<'a> Swarms<'a> {
     pub(super) fn new(base: &'a Bed, log: &str) -> Self {
         let group = Group::beside_swarm(base, &["--log", log]);
-        Self { base, group, demoted: AtomicUsize::new(NOBODY) }
+        Self { base, group, demoted: AtomicUsize::new(NOBODY), handed: AtomicBool::new(false) }
+    }
+
+    fn hand_back(&self) {
+        wait_until("the leadership to be handed back to where the Swarm's leader is", ELECTION, || {
+            match (self.group.leader(), self.group.swarm().leader()) {
+                (Some((leader, _)), Some(there)) if leader != there => {
+                    self.bed(leader).client(NAMES[leader]).handover(NAMES[there]).is_ok()
+                }
+                (leader, there) => leader.is_some() && there.is_some(),
+            }
+        });
     }
 }
 
@@ -64,6 +77,9 @@ impl World for Swarms<'_> {
     }
 
     fn settled(&self) -> Result<(usize, u64), String> {
+        if self.handed.swap(false, Ordering::SeqCst) {
+            self.hand_back();
+        }
         self.group.settled()
     }
 
@@ -77,6 +93,10 @@ impl World for Swarms<'_> {
 
     fn kill_keeper(&self, number: usize) {
         self.group.swarm().engine(number).kill();
+    }
+
+    fn handing_over(&self) {
+        self.handed.store(true, Ordering::SeqCst);
     }
 
     /// Another node is asked to demote the Swarm's leader; it may be unable to.
