@@ -19,6 +19,7 @@ mod pass;
 mod report;
 mod scale;
 mod store;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,8 @@ enum Command {
     Store(store::Args),
     /// Replicas with a large state: how they start, answer and take over, and how large they become
     Large(large::Args),
+    /// Many who watch: whether each hears of everything, how late, and what each costs
+    Watch(watch::Args),
     /// Serve the plugin that `pass` calls
     #[command(hide = true)]
     Backend(pass::backend::Args),
@@ -77,6 +80,7 @@ fn run(command: Command) -> Result<()> {
         Command::Store(args) => store::run(&args),
         Command::Large(args) => large::run(&args),
         Command::Pass(args) => pass::run(&args),
+        Command::Watch(args) => watch::run(&args),
         Command::Failover(args) => clustered().and_then(|()| failover::run(&args)),
         Command::Idle(args) => clustered().and_then(|()| idle::run(&args)),
         Command::Scale(args) => clustered().and_then(|()| scale::run(&args)),

@@ -12,6 +12,7 @@ mod errors;
 mod front;
 pub mod ground;
 mod handover;
+mod hub;
 mod locks;
 mod machinery;
 mod office;

@@ -11,6 +11,7 @@ use tracing::debug;
 
 use crate::board::Observation;
 use crate::errors;
+use crate::hub::Entries;
 use crate::outlet::outlet;
 use crate::records::{FREED, REIGN, ReignRecord, SERVICES, ServiceRecord};
 use crate::reign::Reign;
@@ -30,7 +31,9 @@ pub(super) async fn watch(
     after: Option<Revision>,
 ) -> Result<mpsc::Receiver<Result<v1::Event, Status>>, Error> {
     let start = after.unwrap_or_else(|| reign.store().view().revision());
-    let entries = reign.store().watch(start).await.map_err(|error| errors::of_store(&error))?;
+    let hub = reign.hub().clone();
+    let entries =
+        hub.after(start, |task| reign.spawn(task)).await.map_err(|error| errors::of_store(&error))?;
     let (out, last, events) = outlet(BACKLOG);
     // Who resumes may have missed an observation meanwhile; who comes anew sees what changes.
     let resumed = after.is_some();
@@ -47,7 +50,7 @@ pub(super) async fn watch(
 
 async fn feed(
     reign: Reign,
-    mut entries: om_store::Watch,
+    mut entries: Entries,
     name: String,
     mut seen: Revision,
     resumed: bool,

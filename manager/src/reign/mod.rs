@@ -36,6 +36,7 @@ use tracing::{info, warn};
 
 use crate::board::Board;
 use crate::errors;
+use crate::hub::Hub;
 use crate::locks::Locks;
 use crate::office::{Before, Granted, Writes};
 use crate::records::{FREED, SERVICES, Stored, key};
@@ -84,6 +85,7 @@ struct Inner {
     mandate: Mandate,
     token: Token,
     board: Board,
+    hub: Arc<Hub>,
     locks: Locks,
     sessions: sessions::Sessions,
     grants: grants::Grants,
@@ -124,6 +126,7 @@ impl Reign {
         let grants = grants::Grants::inherit(&realm, &granted, opening);
         let reign = Self(Arc::new(Inner {
             board: Board::new(),
+            hub: Hub::new(realm.store.clone()),
             locks: Locks::default(),
             sessions: sessions::Sessions::default(),
             grants,
@@ -192,6 +195,11 @@ impl Reign {
 
     pub(crate) fn board(&self) -> &Board {
         &self.0.board
+    }
+
+    /// The entries of the store, for watchers.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.0.hub
     }
 
     pub(crate) fn sessions(&self) -> &sessions::Sessions {
