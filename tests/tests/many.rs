@@ -54,6 +54,8 @@ fn ten_thousand_services_are_taken_over_listed_saved_restored_and_watched() {
     let table = bed.om_text("b", &["ls"], "");
     let rows = table.done().stdout.lines().filter(|line| line.contains("s-0")).count();
     assert_eq!(rows, MANY, "the table has a row for each");
+    let headers = table.done().stdout.lines().filter(|line| line.starts_with("NAME")).count();
+    assert_eq!(headers, 1, "and one header, though it is printed page by page");
     assert_eq!(bed.om("b", &["status"]).json()["services"], MANY);
 
     let one_more = bed.commit("b", &service(&bed, MANY), &["--wait"]).json();

@@ -21,12 +21,20 @@ pub(super) async fn ls(mut context: Context, args: Ls) -> Result<()> {
         page_token: String::new(),
     };
     let filtered = !request.kind.is_empty() || !request.selector.is_empty();
+    let nothing = if filtered { "no service fits" } else { "no services are declared" };
     let mut rows: Vec<ServiceRow> = Vec::new();
+    // People see each page as it comes; what a program reads is whole, or an error.
+    let mut widths = Vec::new();
     loop {
         let call = |channel, request| async move { services(channel).list(request).await };
         let page: ListResponse = context.client.call(&request, call).await?;
         rows.extend(page.services.into_iter().map(ServiceRow::from));
-        if page.next_page_token.is_empty() {
+        let last = page.next_page_token.is_empty();
+        if context.out.is_for_people() && !(last && widths.is_empty()) {
+            output::write(table(&rows).render_below(&context.out, &mut widths).as_bytes())?;
+            rows.clear();
+        }
+        if last {
             break;
         }
         if page.next_page_token == request.page_token {
@@ -34,14 +42,15 @@ pub(super) async fn ls(mut context: Context, args: Ls) -> Result<()> {
         }
         request.page_token = page.next_page_token;
     }
-    let nothing = if filtered { "no service fits" } else { "no services are declared" };
-    context.out.rows(&rows, nothing, |rows| {
-        let mut table = Table::new(&["NAME", "KIND", "REVISION", "PHASE", "MESSAGE"]);
-        for ServiceRow { name, kind, revision, phase, message, .. } in rows {
-            table.row([name.into(), kind.into(), number(*revision), painted(phase), message.into()]);
-        }
-        table
-    })
+    if widths.is_empty() { context.out.rows(&rows, nothing, table) } else { Ok(()) }
+}
+
+fn table(rows: &[ServiceRow]) -> Table {
+    let mut table = Table::new(&["NAME", "KIND", "REVISION", "PHASE", "MESSAGE"]);
+    for ServiceRow { name, kind, revision, phase, message, .. } in rows {
+        table.row([name.into(), kind.into(), number(*revision), painted(phase), message.into()]);
+    }
+    table
 }
 
 async fn look(context: &mut Context, name: String) -> Result<(ServiceRow, Node, Vec<MemberRow>)> {

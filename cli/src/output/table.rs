@@ -60,16 +60,28 @@ impl Table {
 
     /// The table as text, with colours if they are wanted.
     pub(crate) fn render(&self, out: &Out) -> String {
+        self.render_below(out, &mut Vec::new())
+    }
+
+    /// The same where it goes on below rows that are printed already: without the header, and no column narrower than
+    /// it was there. `widths`: of the columns so far; none: nothing is printed yet.
+    pub(crate) fn render_below(&self, out: &Out, widths: &mut Vec<u16>) -> String {
+        let goes_on = !widths.is_empty();
+        widths.resize(self.header.len().saturating_sub(self.flexible), 0);
+        let least = widths.iter().copied().chain(std::iter::repeat(0));
+        let header =
+            self.header.iter().zip(least).map(|(name, width)| format!("{name:<0$}", usize::from(width)));
         let mut table = comfy_table::Table::new();
         // No tty support is built in: width and colours are ours.
-        table.load_style(TableStyle::new()).set_header(self.header.iter().copied());
+        table.load_style(TableStyle::new()).set_header(header);
         table.add_rows(self.rows.iter().map(|row| row.iter().map(|cell| cell.0.as_str())));
         let columns = self.header.len();
         for (index, column) in table.column_iter_mut().enumerate() {
             column.set_padding((0, if index + 1 == columns { 0 } else { 3 }));
         }
-        let widths = table.column_max_content_widths();
-        let fixed: usize = widths.iter().rev().skip(self.flexible).map(|width| usize::from(*width) + 3).sum();
+        let needed = table.column_max_content_widths();
+        widths.iter_mut().zip(needed).for_each(|(width, needed)| *width = needed);
+        let fixed: usize = widths.iter().map(|width| usize::from(*width) + 3).sum();
         table.set_content_arrangement(ContentArrangement::Disabled);
         if let Some(width) = out.width
             && fixed + self.flexible * LEAST_LAST_WIDTH <= usize::from(width)
@@ -82,7 +94,7 @@ impl Table {
             }
         }
         let mut text = String::new();
-        for line in table.lines() {
+        for line in table.lines().skip(usize::from(goes_on)) {
             text.push_str(line.trim_end());
             text.push('\n');
         }
@@ -154,6 +166,23 @@ mod tests {
             "NAME         PHASE      MESSAGE\n\
              web          ready\n\
              database-1   degraded   two of three members are running, one is starting again and again\n"
+        );
+    }
+
+    #[test]
+    fn a_table_that_goes_on_has_one_header_and_columns_no_narrower_than_before() {
+        let out = Out { asked: None, colours: false, width: None };
+        let mut widths = Vec::new();
+        let first = table().render_below(&out, &mut widths);
+        assert_eq!(first, table().render(&out));
+        let mut next = Table::new(&["NAME", "PHASE", "MESSAGE"]);
+        next.row(["a".into(), painted("ready"), "it is".into()]);
+        assert_eq!(next.render_below(&out, &mut widths), "a            ready      it is\n");
+        next.row(["the-longest-name".into(), painted("ready"), "".into()]);
+        assert_eq!(
+            next.render_below(&out, &mut widths),
+            "a                  ready      it is\n\
+             the-longest-name   ready\n"
         );
     }
 

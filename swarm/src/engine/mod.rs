@@ -7,6 +7,7 @@ mod address;
 mod configs;
 mod connection;
 mod events;
+mod insist;
 mod swarm;
 
 use std::error::Error as StdError;
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 pub use address::{DEFAULT_HOST, EngineOptions, OptionsError};
 pub(crate) use configs::Config;
 pub(crate) use events::Events;
+pub(crate) use insist::insist;
 pub(crate) use swarm::SwarmObject;
 
 use address::Way;

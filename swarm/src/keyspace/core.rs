@@ -17,7 +17,7 @@ use super::membership::Membership;
 use super::names::{Names, hash};
 use super::shelves::Shelves;
 use super::sweep::Garbage;
-use crate::engine::{Engine, SwarmObject, Trouble};
+use crate::engine::{Engine, SwarmObject, Trouble, insist};
 use crate::node::NodeState;
 use crate::state::{Contents, Needs, Page, Shelf, State};
 use crate::wire::{PageBody, Record, Unreadable};
@@ -30,6 +30,8 @@ const LARGE: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(100);
 /// The same, where only a person can change that the engine refuses.
 const REST: Duration = Duration::from_millis(400);
+/// Beside a look that is not answered for so long another is made.
+const BESIDE: Duration = Duration::from_millis(150);
 /// A page that the record names and that is not there this many reads in a row is lost.
 const LOOKS: u32 = 4;
 
@@ -202,8 +204,8 @@ impl Core {
         loop {
             let asked_at = self.known().revision();
             let time = effort.time(self.options.attempt);
-            let swarm =
-                self.engine.inspect_swarm(time).await.map_err(|trouble| self.failed(effort, &trouble))?;
+            let asked = insist(BESIDE, time, |time| self.engine.inspect_swarm(time)).await;
+            let swarm = asked.map_err(|trouble| self.failed(effort, &trouble))?;
             self.membership().answered(Instant::now());
             let state = match self.state_of(&swarm, effort).await {
                 // The record has moved on meanwhile, and the page is not needed any more.

@@ -8,6 +8,7 @@
 //!   answers that writes nothing, counts only if it was read after the call began.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use om_kv::{Error, Op, Result, Txn, TxnAnswer};
 use tokio::time::timeout_at;
@@ -22,6 +23,8 @@ use crate::state::{Decision, Plan, Shelf, State, Unfit, decide, plan};
 const LABEL: usize = 1_000_000;
 /// A config object holds less than this, in bytes.
 const CONFIG: usize = 1_000_000;
+/// The first attempt at a swap; each later one gets twice the time.
+const FIRST: Duration = Duration::from_millis(250);
 /// An attempt to make a page gets so many times as long as another.
 const LARGE: u32 = 10;
 
@@ -212,9 +215,11 @@ impl Core {
         self.grown(effort).await?;
         let version = base.swarm.version();
         let spec = base.swarm.with_label(&self.names.label, label);
-        let mut open = false;
+        let (mut open, mut patience) = (false, FIRST);
         loop {
-            let time = effort.time(self.options.attempt);
+            // What hangs with a leader that is gone is not waited for: whether it was done is looked for, and it is asked anew.
+            let time = effort.time(patience.min(self.options.attempt));
+            patience *= 2;
             let Err(trouble) = self.engine.update_swarm(version, &spec, time).await else {
                 return Ok(Swapped::Done);
             };

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::{NodeState, Role, Sight, sight};
-use crate::engine::{Engine, Events, Trouble};
+use crate::engine::{Engine, Events, Trouble, insist};
 
 /// How a [`NodeWatch`] goes about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,7 +110,8 @@ impl Watcher {
 
     async fn look(&self) -> Sight {
         let before = self.sender.borrow().clone();
-        let nodes = self.engine.get::<Vec<sight::Node>>("/nodes", self.options.attempt).await;
+        let ask = |time| self.engine.get::<Vec<sight::Node>>("/nodes", time);
+        let nodes = insist(self.options.attempt / 10, self.options.attempt, ask).await;
         let trouble = match nodes {
             Ok(nodes) => match Sight::of(&before.node, &nodes) {
                 Some(sight) => return sight,
