@@ -51,6 +51,7 @@ fn show(data: &[u8]) -> ExitCode {
 
 fn run(config: Config) -> ExitCode {
     om_plugin_sdk::log::init(&config.log, config.log_format);
+    die_of_panics();
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -68,6 +69,16 @@ fn run(config: Config) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A mistake in one task ends the process. Else a leader could lead on without its store's writer, say, and nobody would take
+/// over from it; so somebody does within milliseconds, and whoever supervises this one starts it anew.
+fn die_of_panics() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {

@@ -215,11 +215,11 @@ impl Core {
         self.grown(effort).await?;
         let version = base.swarm.version();
         let spec = base.swarm.with_label(&self.names.label, label);
-        let (mut open, mut patience) = (false, FIRST);
+        let (mut open, mut patience) = (false, FIRST.min(self.options.attempt));
         loop {
             // What hangs with a leader that is gone is not waited for: whether it was done is looked for, and it is asked anew.
-            let time = effort.time(patience.min(self.options.attempt));
-            patience *= 2;
+            let time = effort.time(patience);
+            patience = (patience * 2).min(self.options.attempt);
             let Err(trouble) = self.engine.update_swarm(version, &spec, time).await else {
                 return Ok(Swapped::Done);
             };

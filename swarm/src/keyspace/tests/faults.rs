@@ -20,6 +20,17 @@ async fn whatever_becomes_of_an_answer_a_transaction_is_done_once() {
 }
 
 #[tokio::test]
+async fn a_swarm_that_has_no_leader_for_long_is_asked_until_it_has_one() {
+    let engine = FakeEngine::start();
+    let keyspace = keyspace(&engine);
+    put(&keyspace, "n", "1").await;
+    for _ in 0..80 {
+        engine.fail(UPDATE, Fault::Leaderless);
+    }
+    assert_eq!(count(&keyspace, "n", Duration::from_secs(60)).await.unwrap().header.revision, 2);
+}
+
+#[tokio::test]
 async fn a_transaction_of_which_nothing_more_is_heard_is_unclear_and_one_that_was_never_sent_is_not() {
     let engine = FakeEngine::start();
     let keyspace = keyspace(&engine);
