@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The same, where only a person can change that the engine refuses.
 const REST: Duration = Duration::from_millis(400);
 /// Beside a look that is not answered for so long another is made.
-const BESIDE: Duration = Duration::from_millis(150);
+const BESIDE: Duration = Duration::from_millis(60);
 /// A page that the record names and that is not there this many reads in a row is lost.
 const LOOKS: u32 = 4;
 

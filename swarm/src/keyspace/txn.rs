@@ -24,7 +24,7 @@ const LABEL: usize = 1_000_000;
 /// A config object holds less than this, in bytes.
 const CONFIG: usize = 1_000_000;
 /// The first attempt at a swap; each later one gets twice the time.
-const FIRST: Duration = Duration::from_millis(250);
+const FIRST: Duration = Duration::from_millis(120);
 /// An attempt to make a page gets so many times as long as another.
 const LARGE: u32 = 10;
 

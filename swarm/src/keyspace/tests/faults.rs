@@ -67,7 +67,10 @@ async fn pages_of_a_swap_that_is_under_way_stay() {
     let engine = FakeEngine::start();
     let (writer, other) = (keyspace(&engine), keyspace(&engine));
     put(&writer, "a", "1").await;
-    engine.fail(UPDATE, Fault::Hung);
+    // Each attempt of it.
+    for _ in 0..3 {
+        engine.fail(UPDATE, Fault::Hung);
+    }
     let under_way =
         tokio::time::timeout(Duration::from_millis(150), put(&writer, "large", noise(50_000))).await;
     assert!(under_way.is_err());
