@@ -1,6 +1,7 @@
 //! One running program, with its log.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -51,6 +52,17 @@ impl Program {
     #[must_use]
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// What is in the log after byte `from`, and only that is read: an engine's grows by megabytes.
+    #[must_use]
+    pub fn log_after(&self, from: usize) -> String {
+        let mut written = Vec::new();
+        let read = File::open(&self.log).and_then(|mut log| {
+            log.seek(SeekFrom::Start(u64::try_from(from).unwrap_or(u64::MAX)))?;
+            log.read_to_end(&mut written)
+        });
+        read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&written).into_owned())
     }
 
     /// The end of the log, without what is only noise.
