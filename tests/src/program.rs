@@ -55,8 +55,7 @@ impl Program {
     }
 
     /// What is in the log after byte `from`, and only that is read: an engine's grows by megabytes.
-    #[must_use]
-    pub fn log_after(&self, from: usize) -> String {
+    fn log_after(&self, from: usize) -> String {
         let mut written = Vec::new();
         let read = File::open(&self.log).and_then(|mut log| {
             log.seek(SeekFrom::Start(u64::try_from(from).unwrap_or(u64::MAX)))?;
@@ -77,9 +76,8 @@ impl Program {
     /// the byte after it.
     #[must_use]
     pub fn find(&self, from: usize, parts: &[&str]) -> Option<(String, usize)> {
-        let log = self.log();
         let mut at = from;
-        for line in log.get(from..)?.split_inclusive('\n') {
+        for line in self.log_after(from).split_inclusive('\n') {
             at += line.len();
             let plain = without_colours(line).to_lowercase();
             if parts.iter().all(|part| plain.contains(&part.to_lowercase())) {

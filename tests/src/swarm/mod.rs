@@ -141,10 +141,9 @@ impl Swarm {
     #[track_caller]
     pub fn wait_elected(&self, logs: &[usize]) -> Duration {
         wait_until("a node to be elected by the Swarm", ELECTION, || {
-            let won = |(engine, from): (&Engine, &usize)| {
-                engine.daemon().log_after(*from).contains("became leader at term")
-            };
-            self.engines.values().zip(logs).any(won)
+            let won =
+                |(engine, from): (&Engine, &usize)| engine.daemon().find(*from, &["became leader at term"]);
+            self.engines.values().zip(logs).any(|pair| won(pair).is_some())
         });
         since_boot()
     }
