@@ -23,3 +23,7 @@ pub use tls::{
     Accepted, Caller, ClientTls, CredentialFiles, Credentials, CredentialsError, GuardService, KnownCallers,
     ServerTls, TcpIncoming, TlsProblem,
 };
+
+/// Bytes of one HTTP/2 frame, at most; told to the peer by whoever opens or takes a connection. A message of 16 KiB
+/// with its prefix is longer than the frames of a peer that was told nothing: it comes in one, and not in two.
+pub const MAX_FRAME: u32 = 64 * 1024;

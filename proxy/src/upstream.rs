@@ -25,7 +25,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use om_api::socket::{Address, Dialer, Security, system};
+use om_api::socket::{Address, Dialer, MAX_FRAME, Security, system};
 use om_api::{Error, Reason};
 use tokio::sync::{oneshot, watch};
 use tokio_util::task::TaskTracker;
@@ -236,6 +236,7 @@ impl Inner {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(MAX_FRAME)
             .max_send_buf_size(SEND_BUFFER)
             .handshake(TokioIo::new(stream))
             .await

@@ -13,9 +13,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
-use super::Address;
 use super::stream::{ClientStream, Connection};
 use super::tls::{ClientTls, TlsProblem};
+use super::{Address, MAX_FRAME};
 
 /// How long one attempt to connect may take, with the TLS handshake, where nobody gives a shorter time.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -130,7 +130,7 @@ pub async fn connect_by(
 
 fn endpoint(address: &Address) -> Endpoint {
     // The authority of every call; where it really goes is the connector's business.
-    let endpoint = Endpoint::from_static("http://localhost");
+    let endpoint = Endpoint::from_static("http://localhost").max_frame_size(MAX_FRAME);
     match address {
         Address::Unix(_) => endpoint,
         Address::Tcp { .. } => {

@@ -2,6 +2,8 @@
 
 use tonic::transport::Server;
 
+use super::MAX_FRAME;
+
 /// Calls that one connection may have under way. A manager puts all of its calls to a plugin on one.
 const MAX_STREAMS: u32 = 4096;
 
@@ -25,4 +27,5 @@ pub fn server() -> Server {
         .http2_max_pending_accept_reset_streams(Some(MAX_RESETS))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
 }

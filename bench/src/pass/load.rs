@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use om_api::clock::since_boot;
+use om_api::socket::MAX_FRAME;
 use prost::Message;
 use tokio::net::UnixStream;
 use tokio::task::{JoinSet, LocalSet};
@@ -81,6 +82,7 @@ pub(crate) async fn connect(socket: &Path, drivers: &mut JoinSet<Result<()>>) ->
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW * 16)
+        .max_frame_size(MAX_FRAME)
         .handshake(TokioIo::new(stream))
         .await?;
     drivers.spawn(async move { Ok(connection.await?) });
