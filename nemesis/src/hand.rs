@@ -21,13 +21,15 @@ pub(crate) struct Hand<'w> {
     history: &'w History,
     random: Random,
     frozen: Vec<Arc<Program>>,
+    /// Managers that were told to stop while they stood still: they do it when they go on.
+    stopping: Vec<(usize, Arc<Program>)>,
     clocks: bool,
 }
 
 impl<'w> Hand<'w> {
     pub(crate) fn new(world: &'w dyn World, history: &'w History, seed: u64) -> Self {
-        let (frozen, clocks) = (Vec::new(), clocks_possible());
-        Self { world, history, random: Random::seeded(seed ^ 0x5EED), frozen, clocks }
+        let (frozen, stopping, clocks) = (Vec::new(), Vec::new(), clocks_possible());
+        Self { world, history, random: Random::seeded(seed ^ 0x5EED), frozen, stopping, clocks }
     }
 
     /// Makes the faults of a round, holds them, and mends everything. Which could be made.
@@ -112,19 +114,37 @@ impl<'w> Hand<'w> {
         self.history.add_at(since_boot(), What::Died { replica: NAMES[number].to_owned() });
     }
 
-    /// One that is frozen, or hangs, is not waited for.
-    fn stop_manager(&self, number: usize) -> bool {
+    /// One that is frozen, or hangs, is not waited for now.
+    fn stop_manager(&mut self, number: usize) -> bool {
         let manager = self.world.manager(number);
         manager.terminate();
         let end = since_boot() + SOON / 2;
         while manager.is_alive() {
             if since_boot() > end {
+                self.stopping.push((number, manager));
                 return false;
             }
             sleep(Duration::from_millis(5));
         }
         self.died(number);
         true
+    }
+
+    /// Nothing stands still any more: those who were told to stop do, and are started again like all who are gone. One that
+    /// was killed meanwhile has died already.
+    fn see_them_stop(&mut self) {
+        for (number, manager) in std::mem::take(&mut self.stopping) {
+            if !manager.is_alive() {
+                continue;
+            }
+            let end = since_boot() + SOON;
+            while manager.is_alive() && since_boot() < end {
+                sleep(Duration::from_millis(5));
+            }
+            if !manager.is_alive() {
+                self.died(number);
+            }
+        }
     }
 
     fn start_manager(&mut self, number: usize) {
@@ -154,6 +174,7 @@ impl<'w> Hand<'w> {
             sleep(ms(&mut self.random, 400));
             self.thaw();
         }
+        self.see_them_stop();
         for number in 0..NAMES.len() {
             if !self.plugin(number).is_alive() {
                 self.world.bed(number).recording_plugin("record");
