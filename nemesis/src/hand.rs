@@ -118,33 +118,34 @@ impl<'w> Hand<'w> {
     fn stop_manager(&mut self, number: usize) -> bool {
         let manager = self.world.manager(number);
         manager.terminate();
-        let end = since_boot() + SOON / 2;
-        while manager.is_alive() {
-            if since_boot() > end {
-                self.stopping.push((number, manager));
-                return false;
-            }
-            sleep(Duration::from_millis(5));
+        let stopped = self.sees_end(number, &manager, SOON / 2);
+        if !stopped {
+            self.stopping.push((number, manager));
         }
-        self.died(number);
-        true
+        stopped
     }
 
     /// Nothing stands still any more: those who were told to stop do, and are started again like all who are gone. One that
     /// was killed meanwhile has died already.
     fn see_them_stop(&mut self) {
         for (number, manager) in std::mem::take(&mut self.stopping) {
-            if !manager.is_alive() {
-                continue;
-            }
-            let end = since_boot() + SOON;
-            while manager.is_alive() && since_boot() < end {
-                sleep(Duration::from_millis(5));
-            }
-            if !manager.is_alive() {
-                self.died(number);
+            if manager.is_alive() {
+                self.sees_end(number, &manager, SOON);
             }
         }
+    }
+
+    /// Waits for a manager to end, at most this long, and writes that down.
+    fn sees_end(&self, number: usize, manager: &Program, at_most: Duration) -> bool {
+        let end = since_boot() + at_most;
+        while manager.is_alive() {
+            if since_boot() > end {
+                return false;
+            }
+            sleep(Duration::from_millis(5));
+        }
+        self.died(number);
+        true
     }
 
     fn start_manager(&mut self, number: usize) {

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use om_api::testing::Ca;
 use om_api::v1::attend_request::{Open, Will};
-use om_api::{Reason, clock};
 use om_plugin_sdk::testing::{Attendance, Manager, PATIENCE};
 
 use crate::replica::{Replica, will};
-use crate::support::{Host, LONG, SHORT, error, until};
+use crate::support::{Host, LONG, SHORT, until};
 
 /// Attends, leaving a will, and has some services act.
 async fn attended(host: &Host, term: u64, authority: Duration, left: Will) -> (Manager, Attendance) {
@@ -28,27 +27,13 @@ fn dies(manager: Manager, session: Attendance) {
     drop((manager, session));
 }
 
-/// Another store's manager opens its session as soon as the plugin knows that the one before is over.
-async fn opened_after_another(manager: &Manager, open: Open) -> Attendance {
-    let give_up = clock::since_boot() + PATIENCE;
-    loop {
-        match manager.attend_with(open.clone()).await {
-            Ok(session) => return session,
-            Err(status) if error(&status).reason == Reason::Fenced && clock::since_boot() < give_up => {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            Err(status) => panic!("not opened: {status}"),
-        }
-    }
-}
-
 /// Has another store's manager come and die, and waits for some words about that: what there was to say about earlier
 /// sessions had all the time to be said too.
 async fn other_words(host: &Host, replica: &Replica) {
     let manager = host.manager("another", 1_000_000).await;
     let open = Open { will: Some(will("another", &[replica])), ..manager.open(LONG) };
     let before = replica.heard("another");
-    let session = opened_after_another(&manager, open).await;
+    let session = manager.attend_with(open).await.expect("opened");
     dies(manager, session);
     until("the other words", || replica.heard("another") >= before + 4).await;
 }
@@ -133,7 +118,7 @@ async fn a_task_that_hangs_since_an_earlier_session_delays_the_word_about_the_ne
 /// Another store's manager comes, acts and goes.
 async fn other_sessions_end(host: &Host) {
     let manager = host.manager("another", 1).await;
-    let session = opened_after_another(&manager, manager.open(LONG)).await;
+    let session = manager.attend(LONG).await.expect("opened");
     manager.commit("probe", "other", "{}", 1, b"").await.expect("accepted");
     until("some acts", || host.journal.count("other", 1) > 10).await;
     session.release().await;
@@ -194,8 +179,10 @@ async fn a_session_of_another_store_does_not_end_the_telling() {
     let replica = Replica::start(&host.journal, 1);
     let (manager, session) = attended(&host, 1, LONG, will("g", &[&replica])).await;
     dies(manager, session);
+    // Said once the session is over: until then, the plugin is not another store's to attend.
+    until("a word", || replica.heard("g") > 0).await;
     let other = host.manager("another", 1).await;
-    let _session = opened_after_another(&other, other.open(LONG)).await;
+    let _session = other.attend(LONG).await.expect("opened");
     other.commit("probe", "a", "{}", 1, b"").await.expect("accepted");
     let told = replica.heard("g");
     until("more words", || replica.heard("g") >= told + 4).await;
