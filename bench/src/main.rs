@@ -16,8 +16,10 @@ mod idle;
 mod keeper;
 mod large;
 mod pass;
+mod plot;
 mod report;
 mod scale;
+mod soak;
 mod store;
 mod watch;
 
@@ -49,6 +51,8 @@ enum Command {
     Store(store::Args),
     /// Replicas with a large state: how they start, answer and take over, and how large they become
     Large(large::Args),
+    /// The same load for a long time: whether memory, file descriptors and latency stay what they are
+    Soak(soak::Args),
     /// Many who watch: whether each hears of everything, how late, and what each costs
     Watch(watch::Args),
     /// Serve the plugin that `pass` calls
@@ -80,6 +84,7 @@ fn run(command: Command) -> Result<()> {
         Command::Store(args) => store::run(&args),
         Command::Large(args) => large::run(&args),
         Command::Pass(args) => pass::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Watch(args) => watch::run(&args),
         Command::Failover(args) => clustered().and_then(|()| failover::run(&args)),
         Command::Idle(args) => clustered().and_then(|()| idle::run(&args)),

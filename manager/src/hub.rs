@@ -10,13 +10,16 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use om_store::{Entry, Error, Revision, Store, Watch};
+use om_store::{Entry, Error, Op, Revision, Store, Watch};
 use tokio::sync::broadcast::{Receiver, Sender, error::RecvError};
 use tokio_stream::StreamExt;
 use tracing::debug;
 
 /// Entries that a watcher may be behind before it reads the store itself.
 const BACKLOG: usize = 1024;
+/// Bytes of a larger entry are read from the store by each watcher: the backlog keeps an entry for as long as one watcher
+/// has not read it, and is to hold megabytes at most.
+const LARGE: usize = 16 * 1024;
 /// Before the store is asked again after an error.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -29,11 +32,36 @@ pub(crate) struct Hub {
     state: Mutex<State>,
 }
 
+/// What watchers hear.
+#[derive(Clone)]
+enum Told {
+    Entry(Arc<Entry>),
+    /// That there is one, which the store has.
+    Large(Revision),
+}
+
+impl Told {
+    fn of(entry: Entry) -> Self {
+        let bytes = entry.ops.iter().map(|op| match op {
+            Op::Put { value, .. } => value.len(),
+            Op::Delete { .. } => 0,
+        });
+        if bytes.sum::<usize>() > LARGE { Self::Large(entry.revision) } else { Self::Entry(Arc::new(entry)) }
+    }
+
+    fn revision(&self) -> Revision {
+        match self {
+            Self::Entry(entry) => entry.revision,
+            Self::Large(revision) => *revision,
+        }
+    }
+}
+
 enum State {
     /// Nobody watches yet.
     Quiet,
     Following {
-        told: Sender<Arc<Entry>>,
+        told: Sender<Told>,
         /// The last entry that was told, or after which that began.
         tail: Revision,
     },
@@ -72,7 +100,7 @@ impl Hub {
     }
 
     /// What comes from now on, and the revision after which that begins; `None` when nothing comes any more.
-    fn subscribe(&self) -> Option<(Receiver<Arc<Entry>>, Revision)> {
+    fn subscribe(&self) -> Option<(Receiver<Told>, Revision)> {
         match &*self.lock() {
             State::Following { told, tail } => Some((told.subscribe(), *tail)),
             State::Quiet | State::Ended => None,
@@ -83,7 +111,7 @@ impl Hub {
         if let State::Following { told, tail } = &mut *self.lock() {
             *tail = entry.revision;
             // No receiver is no error: nobody watches just now.
-            let _ = told.send(Arc::new(entry));
+            let _ = told.send(Told::of(entry));
         }
     }
 
@@ -129,9 +157,9 @@ enum Source {
     Store {
         watch: Watch,
         until: Revision,
-        then: Receiver<Arc<Entry>>,
+        then: Receiver<Told>,
     },
-    Heard(Receiver<Arc<Entry>>),
+    Heard(Receiver<Told>),
     /// Neither: see [`Entries::catch_up`].
     Behind,
 }
@@ -154,11 +182,12 @@ impl Entries {
                     Err(error) => return Some(Err(error)),
                 },
                 Source::Heard(heard) => match heard.recv().await {
-                    Ok(entry) if entry.revision <= self.seen => {}
-                    Ok(entry) => {
+                    Ok(told) if told.revision() <= self.seen => {}
+                    Ok(Told::Entry(entry)) => {
                         self.seen = entry.revision;
                         return Some(Ok(entry));
                     }
+                    Ok(Told::Large(_)) => self.source = Source::Behind,
                     Err(RecvError::Lagged(_)) => self.source = Source::Behind,
                     Err(RecvError::Closed) => return None,
                 },
@@ -263,6 +292,28 @@ mod tests {
         assert_eq!(next(&mut slow, many).await, all);
         scene.write(1).await;
         assert_eq!(next(&mut slow, 1).await, [all.len() as Revision + 1]);
+    }
+
+    #[tokio::test]
+    async fn large_entries_come_in_their_place_and_are_kept_for_nobody() {
+        let mut scene = Scene::new().await;
+        let mut entries = scene.watch(0).await;
+        let large = |number: u8| Change::at(0).put("large", vec![number; LARGE + 1]);
+        for number in 1..=5 {
+            scene.write(1).await;
+            scene.store.append(&scene.token, large(number)).await.expect("written");
+        }
+        assert_eq!(next(&mut entries, 10).await, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+        let (mut told, _) = scene.hub.subscribe().expect("followed");
+        scene.store.append(&scene.token, large(6)).await.expect("written");
+        loop {
+            let told = told.recv().await.expect("told");
+            assert_eq!(matches!(told, Told::Large(_)), told.revision() % 2 == 0 || told.revision() == 11);
+            if told.revision() == 11 {
+                break;
+            }
+        }
+        assert_eq!(next(&mut entries, 1).await, [11]);
     }
 
     #[tokio::test]

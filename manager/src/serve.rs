@@ -12,11 +12,12 @@ use om_api::socket::{self, BoundSocket, KnownCallers, ServerTls, TcpIncoming};
 use om_api::v1::manager_server::ManagerServer;
 use om_api::v1::peer_server::PeerServer;
 use om_api::v1::service_plugin_server::ServicePluginServer;
-use om_proxy::{Aside, Drain, PassThroughLayer};
+use om_proxy::{Aside, Drain, Gathered, PassThroughLayer};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 use tonic::transport::server::Router;
@@ -69,7 +70,8 @@ pub(crate) fn serve(
         let (service, pass_through) = (service.clone(), service.pass_through());
         match listener {
             Listener::Socket(socket) => {
-                let server = one_server(socket::server(), service, pass_through.apart(), socket);
+                let incoming = socket.map(|connection| connection.map(Gathered::new));
+                let server = one_server(socket::server(), service, pass_through.apart(), incoming);
                 servers.spawn_on(server, lane);
             }
             Listener::Port(port) => {

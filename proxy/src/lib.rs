@@ -4,7 +4,7 @@
 //! comes back by itself after a restart; [`route`] is the port through which a manager says, per call, where it goes;
 //! [`passthrough`] carries it there as bytes, never decoding a message that it does not own, or refuses it with the
 //! leader's name; [`drain`] counts what is under way, so that a shutdown can wait for it; [`lane`] is the one thread that
-//! all of this is quickest on.
+//! all of this is quickest on, and [`gather`] has what it writes leave together.
 //!
 //! A server is built as `om_api::socket::server().layer(drain.layer()).layer(PassThroughLayer::new(router))`, with the
 //! manager's own services inside.
@@ -12,6 +12,7 @@
 mod cut;
 pub mod discovery;
 pub mod drain;
+pub mod gather;
 pub mod lane;
 pub mod passthrough;
 pub mod route;
@@ -19,6 +20,7 @@ pub mod upstream;
 
 pub use discovery::{Directory, Found, Peer, PeerState, Peers, Refusal, Registry, RegistryOptions};
 pub use drain::{Drain, DrainLayer};
+pub use gather::Gathered;
 pub use lane::{Aside, Lane};
 pub use passthrough::PassThroughLayer;
 pub use route::{Call, Leader, Passage, Route, Router};

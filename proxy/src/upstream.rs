@@ -32,6 +32,8 @@ use tokio_util::task::TaskTracker;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use crate::gather::Gathered;
+
 /// How long connecting may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -63,6 +65,8 @@ struct Inner {
     link: watch::Sender<Link>,
     tasks: TaskTracker,
     apart: OnceLock<Upstream>,
+    /// Whether writes are [gathered](Gathered).
+    gathers: bool,
 }
 
 struct Slot {
@@ -93,21 +97,26 @@ impl Upstream {
     /// The same, by a way of the caller's.
     #[must_use]
     pub fn by(dialer: Dialer, socket: impl Into<PathBuf>) -> Self {
+        Self::with(dialer, socket.into(), false)
+    }
+
+    fn with(dialer: Dialer, socket: PathBuf, gathers: bool) -> Self {
         Self(Arc::new(Inner {
             dialer,
-            socket: socket.into(),
+            socket,
             slot: Mutex::new(Slot { number: 0, state: State::Idle }),
             link: watch::Sender::new(Link::Down),
             tasks: TaskTracker::new(),
             apart: OnceLock::new(),
+            gathers,
         }))
     }
 
-    /// A second connection to the same socket, always the same one, for who runs on another runtime: the runtime of the
-    /// call that connects is the one that reads and writes. It is given up with this one.
+    /// A second connection to the same socket, always the same one, for who runs on another runtime, of one thread: the
+    /// runtime of the call that connects is the one that reads and writes. It is given up with this one.
     #[must_use]
     pub fn apart(&self) -> &Self {
-        self.0.apart.get_or_init(|| Self::by(self.0.dialer.clone(), &self.0.socket))
+        self.0.apart.get_or_init(|| Self::with(self.0.dialer.clone(), self.0.socket.clone(), true))
     }
 
     /// The socket.
@@ -233,6 +242,7 @@ impl Inner {
             std::io::ErrorKind::ConnectionRefused => "nobody serves it".to_owned(),
             _ => cause.to_string(),
         })?;
+        let stream = if self.gathers { Box::new(Gathered::new(stream)) } else { stream };
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)

@@ -16,7 +16,7 @@ use crate::{Failed, Output, Service, args};
 pub(crate) type Pieces = ReceiverStream<Result<v1::RunResponse, Status>>;
 
 /// Messages of output on their way before the action waits for its reader.
-const BUFFERED: usize = 8;
+const BUFFERED: usize = 64;
 
 impl Shell {
     pub(crate) async fn run(

@@ -13,7 +13,7 @@ pub struct Output(mpsc::Sender<Result<RunResponse, Status>>);
 
 impl Output {
     /// The largest piece of output in one message, in bytes.
-    const PIECE: usize = 64 * 1024;
+    const PIECE: usize = 32 * 1024;
 
     pub(crate) fn new(sender: mpsc::Sender<Result<RunResponse, Status>>) -> Self {
         Self(sender)

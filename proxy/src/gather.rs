@@ -1,0 +1,344 @@
+//! Writes that are gathered: what one turn of a thread writes to a connection leaves by one call of the system.
+//!
+//! HTTP/2 as we have it writes the headers of a call, its message, and each larger frame of a stream by a call of its own,
+//! and each wakes the reader. Between these calls nothing happens but other tasks of the same thread, some microseconds of
+//! them. So a [`Gathered`] keeps what is written, and a task beside it, which lets the others go first, writes it out.
+//! That costs a copy, and the thread hop that a runtime of several threads would make of it: it is for runtimes of one.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::task::TaskTracker;
+use tonic::transport::server::Connected;
+
+/// Bytes that wait to be written, at most; then the writer waits.
+const LIMIT: usize = 64 * 1024;
+
+/// A buffer this small is kept; a larger one is given back, so that ten thousand idle connections hold nothing.
+const KEPT: usize = 512;
+
+/// How often the others go first: a task that was woken wakes another one, whose write is to be among the gathered.
+const TURNS: u8 = 2;
+
+/// A connection whose writes are gathered. When it is dropped, what waits is written as far as the other side takes it
+/// at once.
+#[derive(Debug)]
+pub struct Gathered<S>(Arc<Mutex<Shared<S>>>);
+
+#[derive(Debug)]
+struct Shared<S> {
+    stream: S,
+    waiting: Vec<u8>,
+    /// So many of them are written.
+    written: usize,
+    /// What writing ended with, for the next who writes.
+    failed: Option<io::Error>,
+    /// The connection was dropped.
+    over: bool,
+    flusher: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Gathered<S> {
+    /// Begins to gather, on the runtime that this is called on.
+    #[must_use]
+    pub fn new(stream: S) -> Self {
+        let shared = Arc::new(Mutex::new(Shared {
+            stream,
+            waiting: Vec::new(),
+            written: 0,
+            failed: None,
+            over: false,
+            flusher: None,
+            writer: None,
+        }));
+        // Its owner is the connection, whose end ends it.
+        TaskTracker::new().spawn(Flusher { shared: shared.clone(), turn: 0 });
+        Self(shared)
+    }
+}
+
+// Each change under a lock is whole before anything in it can panic.
+fn lock<S>(shared: &Mutex<Shared<S>>) -> MutexGuard<'_, Shared<S>> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Shared<S> {
+    fn put(&mut self, context: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Some(failed) = self.failed.take() {
+            return Poll::Ready(Err(failed));
+        }
+        let mut room = LIMIT.saturating_sub(self.waiting.len());
+        if room == 0 {
+            self.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        let before = self.waiting.len();
+        self.waiting.reserve(pieces.iter().map(|piece| piece.len()).sum::<usize>().min(room));
+        for piece in pieces {
+            let taken = &piece[..piece.len().min(room)];
+            self.waiting.extend_from_slice(taken);
+            room -= taken.len();
+        }
+        wake(&mut self.flusher);
+        Poll::Ready(Ok(self.waiting.len() - before))
+    }
+
+    /// Ready when nothing waits any more, or nothing can be written.
+    fn write_out(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while self.written < self.waiting.len() {
+            let rest = &self.waiting[self.written..];
+            match ready!(Pin::new(&mut self.stream).poll_write(context, rest)) {
+                Ok(0) => self.failed = Some(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.written += written;
+                    continue;
+                }
+                Err(error) => self.failed = Some(error),
+            }
+            break;
+        }
+        self.written = 0;
+        self.waiting.clear();
+        self.waiting.shrink_to(KEPT);
+        wake(&mut self.writer);
+        Poll::Ready(())
+    }
+}
+
+/// Writes out what waits.
+struct Flusher<S> {
+    shared: Arc<Mutex<Shared<S>>>,
+    /// How often the others went first.
+    turn: u8,
+}
+
+impl<S: AsyncWrite + Unpin> Future for Flusher<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let mut shared = lock(&this.shared);
+        if shared.over {
+            let _ = shared.write_out(context);
+            return Poll::Ready(());
+        }
+        if shared.waiting.is_empty() {
+            shared.flusher = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        if this.turn < TURNS {
+            this.turn += 1;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // To be woken by a drop while the other side does not read.
+        shared.flusher = Some(context.waker().clone());
+        if shared.write_out(context).is_ready() {
+            this.turn = 0;
+        }
+        Poll::Pending
+    }
+}
+
+impl<S> Drop for Gathered<S> {
+    fn drop(&mut self) {
+        let mut shared = lock(&self.0);
+        shared.over = true;
+        wake(&mut shared.flusher);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut lock(&self.0).stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        lock(&self.0).put(context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        lock(&self.0).put(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// What waits leaves soon without anybody's doing.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(lock(&self.0).failed.take().map_or(Ok(()), Err))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut shared = lock(&self.0);
+        if let Some(failed) = shared.failed.take() {
+            return Poll::Ready(Err(failed));
+        }
+        if !shared.waiting.is_empty() {
+            shared.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        Pin::new(&mut shared.stream).poll_shutdown(context)
+    }
+}
+
+impl<S: Connected> Connected for Gathered<S> {
+    type ConnectInfo = S::ConnectInfo;
+
+    fn connect_info(&self) -> S::ConnectInfo {
+        lock(&self.0).stream.connect_info()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    /// Counts the calls of the system.
+    struct Counted {
+        stream: DuplexStream,
+        writes: Arc<AtomicUsize>,
+    }
+
+    impl AsyncRead for Counted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_read(context, buffer)
+        }
+    }
+
+    impl AsyncWrite for Counted {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.writes.fetch_add(1, Ordering::SeqCst);
+            Pin::new(&mut self.stream).poll_write(context, bytes)
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_flush(context)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.stream).poll_shutdown(context)
+        }
+    }
+
+    fn gathered(room: usize) -> (Gathered<Counted>, DuplexStream, Arc<AtomicUsize>) {
+        let (near, far) = duplex(room);
+        let writes = Arc::new(AtomicUsize::new(0));
+        (Gathered::new(Counted { stream: near, writes: writes.clone() }), far, writes)
+    }
+
+    #[tokio::test]
+    async fn what_tasks_that_wake_one_another_write_leaves_by_one_call() {
+        let (mut near, mut far, writes) = gathered(1024);
+        let (told, telling) = tokio::sync::oneshot::channel();
+        let tasks = TaskTracker::new();
+        let writer = tasks.spawn(async move {
+            near.write_all(b"headers, ").await.unwrap();
+            near.flush().await.unwrap();
+            telling.await.unwrap();
+            near.write_all(b"message").await.unwrap();
+            near
+        });
+        tasks.spawn(async { told.send(()) });
+        let mut heard = [0; 16];
+        far.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"headers, message");
+        assert_eq!(writes.load(Ordering::SeqCst), 1);
+        drop(writer.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_writer_waits_for_a_reader_who_does_not_read_and_nothing_is_lost_or_kept() {
+        let (mut near, mut far, _) = gathered(1000);
+        let sent: Vec<u8> = (0..1_000_000_u32).map(|number| number.to_le_bytes()[1]).collect();
+        let all = sent.clone();
+        let tasks = TaskTracker::new();
+        let writer = tasks.spawn(async move {
+            near.write_all(&all).await.unwrap();
+            near
+        });
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!writer.is_finished(), "a million bytes do not fit");
+        let mut heard = vec![0; sent.len()];
+        far.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, sent);
+        let near = writer.await.unwrap();
+        assert!(lock(&near.0).waiting.capacity() <= KEPT);
+    }
+
+    #[tokio::test]
+    async fn what_waits_when_the_connection_is_dropped_or_shut_down_still_leaves() {
+        for shut_down in [false, true] {
+            let (mut near, mut far, _) = gathered(1024);
+            near.write_all(b"the last word").await.unwrap();
+            if shut_down {
+                near.shutdown().await.unwrap();
+            }
+            drop(near);
+            let mut heard = String::new();
+            far.read_to_string(&mut heard).await.unwrap();
+            assert_eq!(heard, "the last word");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_dropped_does_not_wait_for_a_reader() {
+        let (mut near, mut far, _) = gathered(4);
+        near.write_all(b"more than fits").await.unwrap();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        drop(near);
+        tokio::task::yield_now().await;
+        let mut heard = String::new();
+        far.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard, "more");
+    }
+
+    #[tokio::test]
+    async fn who_writes_to_a_reader_that_is_gone_hears_of_it() {
+        let (mut near, far, _) = gathered(1024);
+        drop(far);
+        near.write_all(b"taken").await.unwrap();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(near.flush().await.unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+}
