@@ -118,6 +118,7 @@ fn measure(services: usize) -> Result<Seen> {
     }
 
     let next = bed.manager(NEXT, &["--log", "3"]);
+    warmed_up(&next);
     seen.push(("resident, following, MiB", mebibytes(&next)));
     let term = bed.client(LEADER).status().map(|status| status.term).unwrap_or_default();
     let mut steering = Tail::of(bed.steering_record());
@@ -199,6 +200,17 @@ fn first_row(bed: &Bed) -> Result<Duration> {
     std::io::copy(&mut out, &mut std::io::sink())?;
     om.wait()?;
     Ok(took)
+}
+
+/// Waits until a follower has read the state: what it has in memory grows no more.
+fn warmed_up(program: &Program) {
+    let mut before = 0.0;
+    wait_until("the follower to be warm", PATIENCE, || {
+        // sleeps: that nothing grows is seen over a time
+        std::thread::sleep(Duration::from_secs(2));
+        let now = cpu::resident_mib(program.pid());
+        now - std::mem::replace(&mut before, now) < 0.1
+    });
 }
 
 fn mebibytes(program: &Program) -> String {

@@ -25,6 +25,8 @@ const QUEUE: usize = 1024;
 
 pub(crate) enum Command {
     Load(Reply<Head>),
+    /// Reads what others wrote meanwhile, unless nobody else may write; dropped when that is done.
+    CatchUp(oneshot::Sender<()>),
     Claim {
         candidate: Candidate,
         seen: Term,
@@ -136,6 +138,7 @@ impl Engine {
         // Nobody waits for an answer any more: then there is nobody to send it to.
         match command {
             Command::Load(reply) => drop(reply.send(self.load().map(|loaded| loaded.head))),
+            Command::CatchUp(_done) => self.catch_up(),
             Command::Claim { candidate, seen, reply } => drop(reply.send(self.claim(&candidate, seen))),
             Command::Append(first) => return self.gather(first, commands),
             Command::Export { term, reply } => drop(reply.send(self.export(term))),
@@ -180,6 +183,19 @@ impl Engine {
         self.position.clone_from(&loaded.position);
         self.announce();
         Ok(loaded)
+    }
+
+    /// What is wrong is told to whoever asks for the state, or for the claim.
+    fn catch_up(&mut self) {
+        if let Some(writer) = &self.writer {
+            match self.fs.confirm(&writer.reign) {
+                Err(Error::Fenced { .. }) => self.depose(),
+                _ => return,
+            }
+        }
+        if let Err(error) = self.load() {
+            tracing::debug!(%error, "what others wrote cannot be read now");
+        }
     }
 
     pub(crate) fn announce(&self) {

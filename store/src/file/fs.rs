@@ -20,6 +20,8 @@ pub(crate) struct Tuning {
     pub(crate) patience: Duration,
     /// Between two looks of a watch for what others wrote.
     pub(crate) poll: Duration,
+    /// Between two looks of a handle that does not write for what others wrote.
+    pub(crate) catch_up: Duration,
     /// So many claims before the newest stay at a compaction, for people.
     pub(crate) claims: u64,
 }
@@ -30,6 +32,7 @@ impl Default for Tuning {
             chunk: 256 * 1024,
             patience: Duration::from_millis(5),
             poll: Duration::from_millis(100),
+            catch_up: Duration::from_secs(1),
             claims: 16,
         }
     }

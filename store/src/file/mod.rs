@@ -47,6 +47,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 use self::disk::{Disk, RealDisk};
 use self::engine::{Append, Command, Engine, Reply, Standing};
@@ -62,6 +63,8 @@ pub struct FileStore {
     standing: Arc<Standing>,
     changed: tokio::sync::watch::Sender<Revision>,
     engine: Mutex<Option<mpsc::Sender<Command>>>,
+    /// Follows what others write, once the state was asked for.
+    following: Mutex<JoinSet<()>>,
     /// Temporary files that the last compaction saw. Held while one runs: two would only get in each other's way.
     stale: tokio::sync::Mutex<BTreeSet<String>>,
 }
@@ -90,6 +93,7 @@ impl FileStore {
             standing: Arc::default(),
             changed: tokio::sync::watch::Sender::new(0),
             engine: Mutex::default(),
+            following: Mutex::default(),
             stale: tokio::sync::Mutex::default(),
         }
     }
@@ -109,6 +113,27 @@ impl FileStore {
             Engine::start(self.fs.clone(), self.view.clone(), self.standing.clone(), self.changed.clone());
         let sender = started.map_err(|error| Error::io("start the store's thread", error))?;
         Ok(engine.insert(sender).clone())
+    }
+
+    /// From now on the view shows what others write, so that a claim finds next to nothing to read.
+    fn follow(&self) -> Result<()> {
+        let engine = self.engine()?;
+        let pause = self.fs.tuning.catch_up;
+        let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
+        if following.is_empty() {
+            following.spawn(async move {
+                loop {
+                    tokio::time::sleep(pause).await;
+                    let (done, finished) = oneshot::channel();
+                    if engine.send(Command::CatchUp(done)).await.is_err() {
+                        return;
+                    }
+                    // Its end is the answer.
+                    let _ = finished.await;
+                }
+            });
+        }
+        Ok(())
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
@@ -150,7 +175,9 @@ impl Store for FileStore {
     }
 
     async fn load(&self) -> Result<Head> {
-        self.ask(Command::Load).await
+        let head = self.ask(Command::Load).await?;
+        self.follow()?;
+        Ok(head)
     }
 
     async fn claim(&self, candidate: &Candidate, seen: Term) -> Result<Token> {

@@ -3,6 +3,7 @@
 mod conformance;
 mod damage;
 mod errors;
+mod follow;
 mod freeze;
 mod kill;
 mod messages;
@@ -29,6 +30,8 @@ fn store_on(dir: impl Into<std::path::PathBuf>, disk: Arc<dyn Disk>) -> FileStor
         chunk: 4096,
         patience: Duration::from_micros(200),
         poll: Duration::from_millis(1),
+        // Never: what a test does is all that is done.
+        catch_up: Duration::MAX,
         claims: 1,
     };
     FileStore::tuned(dir, disk, tuning)
