@@ -23,6 +23,9 @@ pub(crate) const GRANTS: &str = "grant/";
 /// A [`ReignRecord`]: who leads. Written once a term.
 pub(crate) const REIGN: &str = "reign";
 
+/// A [`CompactionRecord`]: the newest compaction.
+pub(crate) const COMPACTED: &str = "compacted";
+
 /// A declared service.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ServiceRecord {
@@ -64,6 +67,14 @@ pub(crate) struct RequestRecord {
     /// What the request was: a repetition must be the same call.
     #[prost(string, tag = "8")]
     pub(crate) call: String,
+}
+
+/// A compaction that was done: the next one is due so many entries after it, whoever leads then.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(crate) struct CompactionRecord {
+    /// The revision of its snapshot.
+    #[prost(uint64, tag = "1")]
+    pub(crate) revision: u64,
 }
 
 /// The authority that a leader may have handed to a plugin. Written before it is handed out, so that the next leader

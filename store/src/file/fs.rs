@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// Sizes and pauses; the defaults are for production.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tuning {
-    /// Journal files grow by so many zeros at a time.
+    /// Journal files grow by so many zeros at a time, at most.
     pub(crate) chunk: u64,
     /// Between two looks at something that seems damaged but may only be changing.
     pub(crate) patience: Duration,

@@ -15,8 +15,13 @@ const FIRST: usize = 512;
 /// How much is read to find the head.
 const HEAD_LIMIT: u64 = 4096;
 
+/// A new journal file has so many bytes, and grows faster the larger it is: a reign that ends soon leaves a small one, and
+/// a takeover has little to write.
+const BEGINNING: u64 = 16 * 1024;
+
 /// The first bytes of a new journal file: its head, then zeros.
 pub(crate) fn beginning(header: &SegmentHeader, chunk: u64) -> Vec<u8> {
+    let chunk = chunk.min(BEGINNING);
     let mut bytes = envelope::encode(Kind::Journal, header);
     let first = bytes.len().next_multiple_of(FIRST) as u64;
     bytes.resize(usize::try_from(chunk.max(first + frame::ALIGN)).unwrap_or(usize::MAX), 0);
@@ -208,7 +213,7 @@ impl Segment {
     fn grow(&mut self, fs: &Fs, needed: u64) -> std::result::Result<(), Refused> {
         const MOST: u64 = 1024 * 1024;
         while self.room < needed {
-            let chunk = fs.tuning.chunk;
+            let chunk = fs.tuning.chunk.min(self.room.next_power_of_two());
             let step = (needed - self.room).next_multiple_of(chunk).min(MOST.max(chunk));
             let zeros = vec![0; usize::try_from(step).unwrap_or(0)];
             let done = self.file.write_at(self.room, &zeros).and_then(|()| self.file.sync());
