@@ -18,6 +18,9 @@ use tonic::transport::server::Connected;
 /// Bytes that wait to be written, at most; then the writer waits.
 const LIMIT: usize = 64 * 1024;
 
+/// So many bytes at once leave at once, with what waits before them: to copy them would cost more than a call.
+const LARGE: usize = 8 * 1024;
+
 /// A buffer this small is kept; a larger one is given back, so that ten thousand idle connections hold nothing.
 const KEPT: usize = 512;
 
@@ -78,13 +81,19 @@ impl<S: AsyncWrite + Unpin> Shared<S> {
         if let Some(failed) = self.failed.take() {
             return Poll::Ready(Err(failed));
         }
+        let total = pieces.iter().map(|piece| piece.len()).sum::<usize>();
+        if total >= LARGE
+            && let Some(taken) = self.put_through(context, pieces)
+        {
+            return Poll::Ready(taken);
+        }
         let mut room = LIMIT.saturating_sub(self.waiting.len());
         if room == 0 {
             self.writer = Some(context.waker().clone());
             return Poll::Pending;
         }
         let before = self.waiting.len();
-        self.waiting.reserve(pieces.iter().map(|piece| piece.len()).sum::<usize>().min(room));
+        self.waiting.reserve(total.min(room));
         for piece in pieces {
             let taken = &piece[..piece.len().min(room)];
             self.waiting.extend_from_slice(taken);
@@ -92,6 +101,39 @@ impl<S: AsyncWrite + Unpin> Shared<S> {
         }
         wake(&mut self.flusher);
         Poll::Ready(Ok(self.waiting.len() - before))
+    }
+
+    /// Writes at once, behind what waits; `None` if nothing of it was taken. Then it is gathered, so that whatever waits is
+    /// the flusher's to write.
+    fn put_through(
+        &mut self,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Option<io::Result<usize>> {
+        let before = self.waiting.len() - self.written;
+        let mut all = Vec::with_capacity(pieces.len() + 1);
+        if before > 0 {
+            all.push(IoSlice::new(&self.waiting[self.written..]));
+        }
+        all.extend(pieces.iter().map(|piece| IoSlice::new(piece)));
+        match Pin::new(&mut self.stream).poll_write_vectored(context, &all) {
+            Poll::Pending => None,
+            Poll::Ready(Ok(written)) if written < before => {
+                self.written += written;
+                None
+            }
+            Poll::Ready(Ok(written)) => {
+                self.emptied();
+                Some(Ok(written - before)).filter(|taken| before == 0 || !matches!(taken, Ok(0)))
+            }
+            Poll::Ready(Err(error)) => Some(Err(error)),
+        }
+    }
+
+    fn emptied(&mut self) {
+        self.written = 0;
+        self.waiting.clear();
+        self.waiting.shrink_to(KEPT);
     }
 
     /// Ready when nothing waits any more, or nothing can be written.
@@ -108,9 +150,7 @@ impl<S: AsyncWrite + Unpin> Shared<S> {
             }
             break;
         }
-        self.written = 0;
-        self.waiting.clear();
-        self.waiting.shrink_to(KEPT);
+        self.emptied();
         wake(&mut self.writer);
         Poll::Ready(())
     }
@@ -134,6 +174,7 @@ impl<S: AsyncWrite + Unpin> Future for Flusher<S> {
             return Poll::Ready(());
         }
         if shared.waiting.is_empty() {
+            this.turn = 0;
             shared.flusher = Some(context.waker().clone());
             return Poll::Pending;
         }
@@ -246,6 +287,19 @@ mod tests {
             Pin::new(&mut self.stream).poll_write(context, bytes)
         }
 
+        fn poll_write_vectored(
+            mut self: Pin<&mut Self>,
+            context: &mut Context<'_>,
+            pieces: &[IoSlice<'_>],
+        ) -> Poll<io::Result<usize>> {
+            self.writes.fetch_add(1, Ordering::SeqCst);
+            Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        }
+
+        fn is_write_vectored(&self) -> bool {
+            true
+        }
+
         fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
             Pin::new(&mut self.stream).poll_flush(context)
         }
@@ -279,6 +333,41 @@ mod tests {
         assert_eq!(&heard, b"headers, message");
         assert_eq!(writes.load(Ordering::SeqCst), 1);
         drop(writer.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn large_and_small_writes_in_any_order_arrive_whole_and_in_order_through_any_room() {
+        for room in [7, 1000, 9000, 20_000, 1_000_000] {
+            let (mut near, mut far, _) = gathered(room);
+            let mut sent = Vec::new();
+            for round in 0..40_usize {
+                let size = [3, LARGE, 100, LARGE - 1, 2 * LARGE + 1][round * 7 % 5];
+                sent.push(vec![u8::try_from(round).unwrap(); size]);
+            }
+            let all = sent.concat();
+            let tasks = TaskTracker::new();
+            let writer = tasks.spawn(async move {
+                for piece in sent {
+                    near.write_all(&piece).await.unwrap();
+                }
+                near.shutdown().await.unwrap();
+            });
+            let mut heard = Vec::new();
+            far.read_to_end(&mut heard).await.unwrap();
+            assert!(heard == all, "room for {room}: {} of {} bytes", heard.len(), all.len());
+            writer.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_large_leaves_at_once_and_takes_along_what_waits() {
+        let (mut near, mut far, writes) = gathered(1_000_000);
+        near.write_all(b"headers, ").await.unwrap();
+        near.write_all(&[b'x'; LARGE]).await.unwrap();
+        assert_eq!(writes.load(Ordering::SeqCst), 1);
+        let mut heard = [0; 9 + LARGE];
+        far.read_exact(&mut heard).await.unwrap();
+        assert!(heard.starts_with(b"headers, xxx"));
     }
 
     #[tokio::test]
