@@ -139,8 +139,8 @@ impl App {
 
         let mut tasks = JoinSet::new();
         let abdicate = CancellationToken::new();
+        tasks.spawn(succession::keep_warm(store.clone()));
         if let Some(election) = &election {
-            tasks.spawn(succession::keep_warm(store.clone()));
             tasks.spawn(election.warm_up());
         }
         let term = election.as_ref().map(|election| election.detector.term());
