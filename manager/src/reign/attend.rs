@@ -1,16 +1,17 @@
 //! One session with one plugin: it lends the plugin authority, keeps what the plugin must remember, and hears how the
 //! services are.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, Stream, StreamExt};
 use om_api::clock::wall_unix_ms;
 use om_api::v1::{self, attend_request as to, attend_response as from};
 use om_proxy::discovery::{Peer, PeerState, Peers};
 use om_store::{Change, Expect};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Streaming};
@@ -24,6 +25,8 @@ use crate::wills::Heirs;
 
 /// How long a plugin may take to open a session.
 const OPEN_PATIENCE: Duration = Duration::from_secs(5);
+/// Services that are looked through at a time for those of a kind.
+const PAGE: usize = 256;
 /// Answers that may wait for a plugin that reads slowly.
 const OUTBOX: usize = 256;
 
@@ -68,7 +71,7 @@ pub(super) async fn session(reign: &Reign, peer: Peer) -> Ended {
     let lost = reign.0.sessions.remove(&session.plugin, (reign.0.realm.clock)());
     if let Ended::Lost(why) = &ended {
         let why = format!("plugin {} is away: {why}", session.plugin);
-        let names = reign.names_of(&lost);
+        let names: Vec<_> = reign.names_of(lost).collect().await;
         reign.0.board.unattended(names.iter().map(String::as_str), &why);
     }
     ended
@@ -228,8 +231,8 @@ async fn tend(
 async fn start(reign: Reign, session: Session, grant: String) {
     reign.opened(&grant, &session.kinds).await;
     let got = reign.0.sessions.insert(session.clone());
-    let names = reign.names_of(&got);
-    info!(plugin = %session.plugin, services = names.len(), "committing every service");
+    let names = reign.names_of(got);
+    info!(plugin = %session.plugin, "committing every service");
     let committing = reign.clone();
     reign.spawn(async move {
         let closed = session.closed.clone();
@@ -291,10 +294,17 @@ impl Reign {
         }
     }
 
-    /// The names of all services of these kinds.
-    pub(super) fn names_of(&self, kinds: &std::collections::BTreeSet<String>) -> Vec<String> {
-        let (_, records) = self.0.realm.store.view().scan(SERVICES, None, usize::MAX);
-        let stored = records.iter().filter_map(|(key, record)| super::Stored::read(key, record).ok());
-        stored.filter(|s| kinds.contains(&s.declaration.kind)).map(|s| s.declaration.name).collect()
+    /// The names of all services of these kinds, page by page: the first are at hand at once, however many there are. One
+    /// that is declared meanwhile may be among them or not: who declares it brings it to its plugin.
+    pub(super) fn names_of(&self, kinds: BTreeSet<String>) -> impl Stream<Item = String> + Send + use<> {
+        let page = |(reign, kinds, after): (Self, BTreeSet<String>, Option<Arc<str>>)| async move {
+            let (_, records) = reign.0.realm.store.view().scan(SERVICES, after.as_deref(), PAGE);
+            let last = records.last()?.0.clone();
+            let stored = records.iter().filter_map(|(key, record)| super::Stored::read(key, record).ok());
+            let of_kinds = stored.filter(|stored| kinds.contains(&stored.declaration.kind));
+            let names: Vec<_> = of_kinds.map(|stored| stored.declaration.name).collect();
+            Some((stream::iter(names), (reign, kinds, Some(last))))
+        };
+        stream::unfold((self.clone(), kinds, None), page).flatten()
     }
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use om_api::{Error, Reason, v1};
 use tracing::{debug, warn};
 
@@ -61,9 +61,8 @@ impl Retries {
 
 impl Reign {
     /// Brings many services to their plugins, many at once. One that fails does not hold up the others.
-    pub(super) async fn look_after_all(&self, names: Vec<String>) {
-        let all = futures_util::stream::iter(names);
-        all.for_each_concurrent(AT_ONCE, |name| async move { self.look_after(&name).await }).await;
+    pub(super) async fn look_after_all(&self, names: impl Stream<Item = String> + Send) {
+        names.for_each_concurrent(AT_ONCE, |name| async move { self.look_after(&name).await }).await;
     }
 
     /// Brings one service to its plugin as it is stored now: declared, freed or to be torn down. A failure is noted, and

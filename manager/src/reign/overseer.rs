@@ -67,7 +67,7 @@ fn pass_on(reign: &Reign) {
     let passed = reign.0.sessions.pass_on(now.saturating_sub(authority + authority / 8));
     if !passed.is_empty() {
         info!(kinds = ?passed, "passed on to another plugin");
-        let (names, heir) = (reign.names_of(&passed), reign.clone());
+        let (names, heir) = (reign.names_of(passed), reign.clone());
         reign.spawn(async move { heir.look_after_all(names).await });
     }
 }

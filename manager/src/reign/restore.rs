@@ -67,8 +67,8 @@ impl Reign {
         };
         info!(revision, services = wanted.len(), freed = names.len(), "restored a snapshot");
         let services = wanted.len() as u64;
-        let (reign, all) = (self.clone(), wanted.iter().cloned().collect());
-        self.spawn(async move { reign.look_after_all(all).await });
+        let (reign, all): (_, Vec<_>) = (self.clone(), wanted.iter().cloned().collect());
+        self.spawn(async move { reign.look_after_all(futures_util::stream::iter(all)).await });
         for (name, stored) in gone() {
             // A commit of it may be on its way to the plugin still: it goes first.
             let _lock = self.0.locks.hold(name).await;
