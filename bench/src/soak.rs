@@ -96,11 +96,15 @@ fn soak(bed: &Bed, args: &Args, (leader, follower): (&Program, &Program)) -> Res
             let spec = spec.label("touched", number);
             number += 1;
             let at = since_boot();
-            client.commit(spec.clone().commit()).map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
-            let committed = since_boot();
-            client.describe(&spec.name).map_err(|failure| anyhow::anyhow!("{failure:?}"))?;
-            commits.rounds.push(committed - at);
-            describes.rounds.push(since_boot() - committed);
+            let (committed, between) = (client.commit(spec.clone().commit()), since_boot());
+            let (described, end) = (client.describe(&spec.name), since_boot());
+            for (figures, took, failed) in [
+                (&mut commits, between - at, committed.is_err()),
+                (&mut describes, end - between, described.is_err()),
+            ] {
+                figures.rounds.push(took);
+                figures.failed_calls += usize::from(failed);
+            }
             // At a constant rate, whatever a call takes.
             next += pause;
             thread::sleep(next.saturating_sub(since_boot()));
@@ -158,7 +162,12 @@ fn table(args: &Args, settled: &[Look]) -> String {
     let all = settled.iter().flat_map(|look| look.commits.rounds.iter().copied()).collect();
     let all = Figures { rounds: all, ..Figures::default() };
     let p99 = all.quantile(0.99).map(millis).unwrap_or_default();
-    text + &format!("\nOf all {} commits that count: p99 {p99} ms.\n", all.rounds.len())
+    let failed: usize =
+        settled.iter().map(|look| look.commits.failed_calls + look.describes.failed_calls).sum();
+    text + &format!(
+        "\nOf all {} commits that count: p99 {p99} ms. Calls that failed: {failed}.\n",
+        all.rounds.len()
+    )
 }
 
 fn draw(looks: &[Look]) -> crate::plot::Plot {
