@@ -16,7 +16,6 @@ use om_store::file::FileStore;
 use om_store::{Candidate, Change, Store, Term};
 use om_system_tests::record::{SteeringLine, Tail};
 use om_system_tests::{Bed, Program, Spec, recorded, wait_for, wait_until};
-use prost::Message;
 
 use crate::cpu;
 use crate::figures::{Figures, millis};
@@ -48,13 +47,6 @@ const SAMPLE: usize = 100;
 const IDLE: Duration = Duration::from_secs(5);
 const LEADER: &str = "a";
 const NEXT: &str = "b";
-
-/// As the manager keeps a service: see its `records`.
-#[derive(Clone, PartialEq, Message)]
-struct ServiceRecord {
-    #[prost(message, optional, tag = "1")]
-    declaration: Option<v1::Declaration>,
-}
 
 /// What was seen, in words.
 type Seen = Vec<(&'static str, String)>;
@@ -139,8 +131,16 @@ fn measure(services: usize) -> Result<Seen> {
 
 fn service(bed: &Bed, services: usize, number: usize) -> Spec {
     let writes = number.is_multiple_of((services / RECORDED).max(1));
-    let spec = recorded(bed, &format!("s-{number:06}")).with("ballast", "x".repeat(900));
+    let spec = recorded(bed, &format!("s-{number:06}")).with("ballast", ballast(number));
     spec.with("every_ms", if writes { 1000 } else { 0 })
+}
+
+/// Some 900 bytes as specs have them: settings, each with a value of its own.
+fn ballast(number: usize) -> String {
+    let digest = |index: usize| (number * 31 + index).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    (0..25)
+        .map(|index| format!("SETTING_{index:02}=value-{:08x},{:05} ", digest(index), index * number))
+        .collect()
 }
 
 /// Puts all services into the store, and leaves it to who comes.
@@ -154,10 +154,9 @@ fn fill(bed: &Bed, services: usize) -> Result<()> {
         loop {
             let mut writes = tokio::task::JoinSet::new();
             for number in numbers.by_ref().take(WIDE) {
-                let declaration = Some(service(bed, services, number).declaration());
+                let value = om_manager::declared(service(bed, services, number).declaration());
                 let key = format!("service/s-{number:06}");
-                let change =
-                    Change::at(wall_unix_ms()).put(key, ServiceRecord { declaration }.encode_to_vec());
+                let change = Change::at(wall_unix_ms()).put(key, value);
                 let (store, token) = (store.clone(), token.clone());
                 writes.spawn(async move { store.append(&token, change).await });
             }

@@ -17,6 +17,7 @@ mod locks;
 mod machinery;
 mod office;
 mod outlet;
+mod packing;
 mod peers;
 mod records;
 mod reign;
@@ -26,6 +27,8 @@ mod serve;
 mod succession;
 mod swarm;
 mod wills;
+
+pub use records::declared;
 
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

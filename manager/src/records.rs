@@ -5,8 +5,11 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use om_api::v1;
 use prost::Message;
+
+use crate::packing;
 
 /// `service/NAME`: a [`ServiceRecord`], declared and looked after (or being destroyed).
 pub(crate) const SERVICES: &str = "service/";
@@ -29,15 +32,65 @@ pub(crate) const COMPACTED: &str = "compacted";
 /// A declared service.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct ServiceRecord {
-    /// What the user declared.
+    /// What the user declared, if it is not packed.
     #[prost(message, optional, tag = "1")]
-    pub(crate) declaration: Option<v1::Declaration>,
+    declaration: Option<v1::Declaration>,
     /// Whether it is being torn down.
     #[prost(bool, tag = "2")]
     pub(crate) destroying: bool,
     /// The revision of the declaration, where this record was rewritten since (freed, destroying); 0: the record's own.
     #[prost(uint64, tag = "3")]
     pub(crate) declared_at: u64,
+    /// What the user declared, [packed](packing).
+    #[prost(bytes = "bytes", tag = "4")]
+    packed: Bytes,
+    /// Its length, unpacked.
+    #[prost(uint32, tag = "5")]
+    length: u32,
+    /// Its kind, if it is packed.
+    #[prost(string, tag = "6")]
+    packed_kind: String,
+}
+
+impl ServiceRecord {
+    /// The record of a declaration.
+    pub(crate) fn new(declaration: v1::Declaration, destroying: bool, declared_at: u64) -> Self {
+        let plain = declaration.encode_to_vec();
+        let length = u32::try_from(plain.len()).ok();
+        match packing::pack(&plain).zip(length) {
+            Some((packed, length)) => Self {
+                declaration: None,
+                destroying,
+                declared_at,
+                packed: packed.into(),
+                length,
+                packed_kind: declaration.kind,
+            },
+            None => Self { declaration: Some(declaration), destroying, declared_at, ..Default::default() },
+        }
+    }
+
+    /// The kind of the service, without unpacking it.
+    pub(crate) fn kind(&self) -> &str {
+        self.declaration.as_ref().map_or(&*self.packed_kind, |declaration| &*declaration.kind)
+    }
+
+    fn declaration(self) -> Result<v1::Declaration, String> {
+        match self.declaration {
+            Some(declaration) => Ok(declaration),
+            None if self.packed.is_empty() => Err("no declaration".to_owned()),
+            None => {
+                let plain = packing::unpack(&self.packed, self.length)?;
+                v1::Declaration::decode(Bytes::from(plain)).map_err(|cause| cause.to_string())
+            }
+        }
+    }
+}
+
+/// What stands in the store for a declared service: for programs that fill a store.
+#[must_use]
+pub fn declared(declaration: v1::Declaration) -> Vec<u8> {
+    ServiceRecord::new(declaration, false, 0).encode_to_vec()
 }
 
 /// A request that took effect: its repetition gets the same answer.
@@ -134,15 +187,15 @@ impl Stored {
         let damaged = |what: &str| om_store::Error::Corrupt { what: format!("{key}: {what}") };
         let read =
             ServiceRecord::decode(record.value.clone()).map_err(|cause| damaged(&cause.to_string()))?;
-        let declaration = read.declaration.ok_or_else(|| damaged("no declaration"))?;
         let revision = if read.declared_at == 0 { record.modified } else { read.declared_at };
-        Ok(Self { declaration, destroying: read.destroying, revision, modified: record.modified })
+        let destroying = read.destroying;
+        let declaration = read.declaration().map_err(|why| damaged(&why))?;
+        Ok(Self { declaration, destroying, revision, modified: record.modified })
     }
 
     /// The record that marks it as being destroyed, or as freed: same declaration, same revision of it.
     pub(crate) fn rewritten(&self, destroying: bool) -> Vec<u8> {
-        let declaration = Some(self.declaration.clone());
-        ServiceRecord { declaration, destroying, declared_at: self.revision }.encode_to_vec()
+        ServiceRecord::new(self.declaration.clone(), destroying, self.revision).encode_to_vec()
     }
 
     /// The service in short, with the given phase.
@@ -170,9 +223,25 @@ mod tests {
     fn stored() -> Stored {
         let declaration =
             v1::Declaration { name: "web".into(), kind: "process".into(), ..Default::default() };
-        let fresh = ServiceRecord { declaration: Some(declaration), destroying: false, declared_at: 0 };
-        let record = om_store::Record { value: fresh.encode_to_vec().into(), modified: 7 };
+        let record = om_store::Record { value: declared(declaration).into(), modified: 7 };
         Stored::read("service/web", &record).expect("readable")
+    }
+
+    #[test]
+    fn a_large_declaration_is_packed_and_its_kind_is_in_the_clear() {
+        let spec = serde_json::json!({ "command": vec!["sleep"; 100] }).to_string();
+        let declaration = v1::Declaration {
+            name: "web".into(),
+            kind: "process".into(),
+            spec_json: spec.into(),
+            ..Default::default()
+        };
+        let plain = declaration.encode_to_vec();
+        let value = declared(declaration.clone());
+        assert!(value.len() < plain.len() / 2, "{} of {}", value.len(), plain.len());
+        assert_eq!(ServiceRecord::decode(&*value).expect("a record").kind(), "process");
+        let record = om_store::Record { value: value.into(), modified: 7 };
+        assert_eq!(Stored::read("service/web", &record).expect("readable").declaration, declaration);
     }
 
     #[test]

@@ -149,7 +149,7 @@ fn events(entry: &Entry) -> Vec<v1::Event> {
                 let record = ServiceRecord::decode(value.clone()).unwrap_or_default();
                 // That it is to be destroyed is seen in its phase; that it is gone, in the event.
                 if !record.destroying {
-                    let kind = record.declaration.map_or(String::new(), |declaration| declaration.kind);
+                    let kind = record.kind().to_owned();
                     events.push(v1::Event { kind, ..event(v1::EventType::Committed, name) });
                 }
             }
@@ -186,8 +186,8 @@ mod tests {
     }
 
     fn put(key: &str, destroying: bool) -> Op {
-        let declaration = Some(v1::Declaration { kind: "process".into(), ..Default::default() });
-        let value = ServiceRecord { declaration, destroying, declared_at: 0 }.encode_to_vec().into();
+        let declaration = v1::Declaration { kind: "process".into(), ..Default::default() };
+        let value = ServiceRecord::new(declaration, destroying, 0).encode_to_vec().into();
         Op::Put { key: key.into(), value }
     }
 

@@ -10,6 +10,7 @@ use om_api::clock::wall_unix_ms;
 use om_api::v1::{self, attend_request as to, attend_response as from};
 use om_proxy::discovery::{Peer, PeerState, Peers};
 use om_store::{Change, Expect};
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,7 +21,7 @@ use tracing::{debug, info};
 use super::{RELEASE_PATIENCE, Reign, Session};
 use crate::board;
 use crate::errors;
-use crate::records::{SERVICES, STATES, key};
+use crate::records::{SERVICES, STATES, ServiceRecord, key};
 use crate::wills::Heirs;
 
 /// How long a plugin may take to open a session.
@@ -286,8 +287,9 @@ impl Reign {
         let from::ServiceStatus { service, revision, phase, message } = status;
         let phase = v1::Phase::try_from(phase).unwrap_or(v1::Phase::Unspecified);
         // Only of what is declared: a late word on a destroyed service must not bring it back.
-        match self.service(&service) {
-            Ok(Some(stored)) if !stored.destroying || phase == v1::Phase::Destroying => {
+        let record = self.0.realm.store.view().get(&key(SERVICES, &service));
+        match record.and_then(|record| ServiceRecord::decode(record.value).ok()) {
+            Some(record) if !record.destroying || phase == v1::Phase::Destroying => {
                 self.0.board.set(&service, board::Standing { revision, phase, message, attended: true });
             }
             _ => debug!(service, "a word on what is not declared is ignored"),
@@ -300,9 +302,11 @@ impl Reign {
         let page = |(reign, kinds, after): (Self, BTreeSet<String>, Option<Arc<str>>)| async move {
             let (_, records) = reign.0.realm.store.view().scan(SERVICES, after.as_deref(), PAGE);
             let last = records.last()?.0.clone();
-            let stored = records.iter().filter_map(|(key, record)| super::Stored::read(key, record).ok());
-            let of_kinds = stored.filter(|stored| kinds.contains(&stored.declaration.kind));
-            let names: Vec<_> = of_kinds.map(|stored| stored.declaration.name).collect();
+            let is_of_kinds = |record: &om_store::Record| {
+                ServiceRecord::decode(record.value.clone()).is_ok_and(|read| kinds.contains(read.kind()))
+            };
+            let of_kinds = records.iter().filter(|(_, record)| is_of_kinds(record));
+            let names: Vec<_> = of_kinds.map(|(key, _)| key[SERVICES.len()..].to_owned()).collect();
             Some((stream::iter(names), (reign, kinds, Some(last))))
         };
         stream::unfold((self.clone(), kinds, None), page).flatten()

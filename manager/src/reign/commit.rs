@@ -138,7 +138,7 @@ impl Reign {
     ) -> Result<Stored, Stopped> {
         let service = key(SERVICES, &wanted.name);
         let expect = known.map_or(Expect::Absent, |known| Expect::Modified(known.modified));
-        let record = ServiceRecord { declaration: Some(wanted.clone()), destroying: false, declared_at: 0 };
+        let record = ServiceRecord::new(wanted.clone(), false, 0);
         let mut change =
             Change::at(wall_unix_ms()).put(service.as_str(), record.encode_to_vec()).expect(service, expect);
         if self.freed(&wanted.name)?.is_some() {

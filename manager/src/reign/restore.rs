@@ -102,7 +102,7 @@ impl Reign {
             let expect = known.map_or(Expect::Absent, |known| Expect::Modified(known.modified));
             change = change.expect(path.as_str(), expect).delete(key(FREED, &name));
             if known.is_none_or(|known| known.declaration != declaration) {
-                let record = ServiceRecord { declaration: Some(declaration), ..Default::default() };
+                let record = ServiceRecord::new(declaration, false, 0);
                 change = change.put(path, record.encode_to_vec());
             }
             if view.get(&key(STATES, &name)).is_none() && !service.state.is_empty() {
