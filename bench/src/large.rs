@@ -3,19 +3,22 @@
 //! The state is put into the store before anybody starts, so that filling it costs nothing. A hundred services, spread
 //! over all of them, write down that they are steered: the first line of the new term is the first effect.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 use om_api::clock::{since_boot, wall_unix_ms};
 use om_api::v1;
 use om_store::file::FileStore;
 use om_store::{Candidate, Change, Store, Term};
 use om_system_tests::record::{SteeringLine, Tail};
 use om_system_tests::{Bed, Program, Spec, recorded, wait_for, wait_until};
+use prost::Message;
 
 use crate::cpu;
 use crate::figures::{Figures, millis};
@@ -47,6 +50,30 @@ const SAMPLE: usize = 100;
 const IDLE: Duration = Duration::from_secs(5);
 const LEADER: &str = "a";
 const NEXT: &str = "b";
+
+/// As the manager keeps a service: see its `records`.
+#[derive(Clone, PartialEq, Message)]
+struct ServiceRecord {
+    #[prost(bytes = "vec", tag = "4")]
+    packed: Vec<u8>,
+    #[prost(uint32, tag = "5")]
+    length: u32,
+    #[prost(string, tag = "6")]
+    packed_kind: String,
+}
+
+impl ServiceRecord {
+    fn new(declaration: v1::Declaration) -> Result<Self> {
+        let plain = declaration.encode_to_vec();
+        let mut packer = DeflateEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(&plain)?;
+        Ok(Self {
+            packed: packer.finish()?,
+            length: u32::try_from(plain.len())?,
+            packed_kind: declaration.kind,
+        })
+    }
+}
 
 /// What was seen, in words.
 type Seen = Vec<(&'static str, String)>;
@@ -154,9 +181,9 @@ fn fill(bed: &Bed, services: usize) -> Result<()> {
         loop {
             let mut writes = tokio::task::JoinSet::new();
             for number in numbers.by_ref().take(WIDE) {
-                let value = om_manager::declared(service(bed, services, number).declaration());
+                let record = ServiceRecord::new(service(bed, services, number).declaration())?;
                 let key = format!("service/s-{number:06}");
-                let change = Change::at(wall_unix_ms()).put(key, value);
+                let change = Change::at(wall_unix_ms()).put(key, record.encode_to_vec());
                 let (store, token) = (store.clone(), token.clone());
                 writes.spawn(async move { store.append(&token, change).await });
             }

@@ -1,4 +1,4 @@
-//! Figures as pictures: lines in panels, one below the other, in an SVG.
+//! Figures as pictures: lines and bars in panels, one below the other, in an SVG.
 
 use std::fs;
 use std::path::Path;
@@ -9,12 +9,18 @@ use plotters::prelude::*;
 /// A picture.
 pub(crate) struct Plot(pub(crate) Vec<Panel>);
 
-/// One pair of axes. The one upwards begins at nothing.
+/// One part of it.
 pub(crate) struct Panel {
     pub(crate) title: String,
-    /// What runs from left to right.
-    pub(crate) across: String,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) what: What,
+}
+
+/// What is drawn. Every axis of figures begins at nothing.
+pub(crate) enum What {
+    /// Over something that runs from left to right.
+    Lines { across: String, lines: Vec<Line> },
+    /// One below the other, each with its name and figure.
+    Bars(Vec<(String, f64)>),
 }
 
 /// A named line.
@@ -55,9 +61,41 @@ impl Plot {
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
+type Drawn = Result<(), DrawingAreaErrorKind<std::io::Error>>;
+
 impl Panel {
-    fn draw<'a>(&self, area: &Area<'a>) -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
-        let points = || self.lines.iter().flat_map(|line| &line.points);
+    fn draw(&self, area: &Area<'_>) -> Drawn {
+        match &self.what {
+            What::Lines { across, lines } => self.draw_lines(area, across, lines),
+            What::Bars(bars) => self.draw_bars(area, bars),
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "within the picture")]
+    fn draw_bars(&self, area: &Area<'_>, bars: &[(String, f64)]) -> Drawn {
+        const NAMES: i32 = 150;
+        const FIGURES: i32 = 90;
+        let room = area.titled(&self.title, ("sans-serif", 16))?;
+        let (width, height) = room.dim_in_pixel();
+        let (width, height) = (width.cast_signed(), height.cast_signed());
+        let most = bars.iter().map(|bar| bar.1).fold(f64::MIN_POSITIVE, f64::max);
+        let step = height / i32::try_from(bars.len().max(1)).unwrap_or(i32::MAX);
+        let mut top = 0;
+        for ((name, figure), colour) in bars.iter().zip(COLOURS.iter().cycle()) {
+            let length = (f64::from(width - NAMES - FIGURES) * figure / most) as i32;
+            let corners = [(NAMES, top + 3), (NAMES + length, top + step - 3)];
+            room.draw(&Rectangle::new(corners, colour.filled()))?;
+            let middle = top + step / 2 - 7;
+            room.draw(&Text::new(name.clone(), (8, middle), ("sans-serif", 14)))?;
+            let figure = if *figure < 100.0 { format!("{figure:.1}") } else { format!("{figure:.0}") };
+            room.draw(&Text::new(figure, (NAMES + length + 6, middle), ("sans-serif", 14)))?;
+            top += step;
+        }
+        Ok(())
+    }
+
+    fn draw_lines(&self, area: &Area<'_>, across: &str, lines: &[Line]) -> Drawn {
+        let points = || lines.iter().flat_map(|line| &line.points);
         let right = points().map(|point| point.0).fold(1.0, f64::max);
         let top = points().map(|point| point.1).fold(0.0, f64::max) * 1.15 + f64::MIN_POSITIVE;
         let mut chart = ChartBuilder::on(area)
@@ -66,14 +104,14 @@ impl Panel {
             .x_label_area_size(32)
             .y_label_area_size(48)
             .build_cartesian_2d(0.0..right, 0.0..top)?;
-        chart.configure_mesh().x_desc(&*self.across).y_labels(5).light_line_style(WHITE).draw()?;
-        for (line, colour) in self.lines.iter().zip(COLOURS.iter().cycle()) {
+        chart.configure_mesh().x_desc(across).y_labels(5).light_line_style(WHITE).draw()?;
+        for (line, colour) in lines.iter().zip(COLOURS.iter().cycle()) {
             chart
                 .draw_series(LineSeries::new(line.points.iter().copied(), colour.stroke_width(2)))?
                 .label(&line.name)
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
         }
-        if self.lines.len() > 1 {
+        if lines.len() > 1 {
             chart.configure_series_labels().position(SeriesLabelPosition::LowerRight).draw()?;
         }
         Ok(())
@@ -88,18 +126,23 @@ mod tests {
     fn every_line_and_every_title_is_in_the_picture() {
         let line =
             |name: &str, points: &[(f64, f64)]| Line { name: name.to_owned(), points: points.to_vec() };
-        let panel =
-            |title: &str, lines| Panel { title: title.to_owned(), across: "minutes".to_owned(), lines };
+        let panel = |title: &str, what| Panel { title: title.to_owned(), what };
+        let lines = |lines| What::Lines { across: "minutes".to_owned(), lines };
+        let memory = vec![line("leader", &[(0.0, 8.0), (1.0, 9.0)]), line("follower", &[(0.0, 7.0)])];
         let plot = Plot(vec![
-            panel("memory", vec![line("leader", &[(0.0, 8.0), (1.0, 9.0)]), line("follower", &[(0.0, 7.0)])]),
-            panel("nothing yet", vec![line("none", &[])]),
+            panel("memory", lines(memory)),
+            panel("nothing yet", lines(vec![line("none", &[])])),
+            panel("proxies", What::Bars(vec![("ours".to_owned(), 40.25), ("another".to_owned(), 123.4)])),
+            panel("no bars", What::Bars(Vec::new())),
         ]);
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("plots/one.svg");
         plot.write(&file).unwrap();
         let text = fs::read_to_string(file).unwrap();
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"), "{text}");
-        for word in ["memory", "nothing yet", "leader", "follower", "minutes"] {
+        for word in
+            ["memory", "nothing yet", "leader", "follower", "minutes", "proxies", "ours", "40.2", "123"]
+        {
             assert!(text.contains(word), "{word} in {text}");
         }
     }

@@ -12,7 +12,7 @@ use om_system_tests::{Bed, Program, recorded};
 
 use crate::cpu;
 use crate::figures::{Figures, millis};
-use crate::plot::{Line, Panel};
+use crate::plot::{Line, Panel, Plot, What};
 use crate::report::{self, Section, environment};
 
 /// `om-bench soak`.
@@ -170,13 +170,16 @@ fn table(args: &Args, settled: &[Look]) -> String {
     )
 }
 
-fn draw(looks: &[Look]) -> crate::plot::Plot {
+fn draw(looks: &[Look]) -> Plot {
     let line = |name: &str, of: &dyn Fn(&Look) -> f64| Line {
         name: name.to_owned(),
         points: looks.iter().map(|look| (look.minutes, of(look))).collect(),
     };
-    let panel = |title: &str, lines| Panel { title: title.to_owned(), across: "minutes".to_owned(), lines };
-    crate::plot::Plot(vec![
+    let panel = |title: &str, lines| Panel {
+        title: title.to_owned(),
+        what: What::Lines { across: "minutes".to_owned(), lines },
+    };
+    Plot(vec![
         panel(
             "resident memory, MiB",
             vec![line("leader", &|look| look.leader_mib), line("follower", &|look| look.follower_mib)],

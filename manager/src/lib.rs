@@ -28,7 +28,5 @@ mod succession;
 mod swarm;
 mod wills;
 
-pub use records::declared;
-
 /// The version of the program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -87,12 +87,6 @@ impl ServiceRecord {
     }
 }
 
-/// What stands in the store for a declared service: for programs that fill a store.
-#[must_use]
-pub fn declared(declaration: v1::Declaration) -> Vec<u8> {
-    ServiceRecord::new(declaration, false, 0).encode_to_vec()
-}
-
 /// A request that took effect: its repetition gets the same answer.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct RequestRecord {
@@ -225,6 +219,10 @@ mod tests {
             v1::Declaration { name: "web".into(), kind: "process".into(), ..Default::default() };
         let record = om_store::Record { value: declared(declaration).into(), modified: 7 };
         Stored::read("service/web", &record).expect("readable")
+    }
+
+    fn declared(declaration: v1::Declaration) -> Vec<u8> {
+        ServiceRecord::new(declaration, false, 0).encode_to_vec()
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub(crate) struct Args {
     /// The file that the table of a whole run is written into, between its markers
     #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
     into: PathBuf,
+    /// The plot of a whole run
+    #[arg(long, value_name = "FILE", default_value = "docs/plots/pass.svg")]
+    plot: PathBuf,
     /// Only print the table; so it is with --only, too
     #[arg(long)]
     no_write: bool,
@@ -128,7 +131,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("{text}");
     if args.only.is_empty() && !args.no_write {
         let section = Section::new("pass", "What a proxy adds to a call", "cargo xtask bench --release pass");
-        report::write(&args.into, &section, &text)?;
+        report::write(&args.into, &section, &format!("{text}\n![the same as bars](plots/pass.svg)\n"))?;
+        table::plot(&rows).write(&args.plot)?;
     }
     Ok(())
 }

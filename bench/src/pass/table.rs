@@ -1,6 +1,7 @@
-//! What was measured, in Markdown, and how it compares.
+//! What was measured, in Markdown and as a picture, and how it compares.
 
 use super::{Load, Sample};
+use crate::plot::{Panel, Plot, What};
 use crate::report::{Peer, environment};
 
 const PEERS: [Peer; 2] = [
@@ -49,4 +50,17 @@ pub(super) fn table(blocks: &[Block<'_>], rounds: usize) -> String {
         }
     }
     text
+}
+
+/// Of each load what counts most.
+pub(super) fn plot(blocks: &[Block<'_>]) -> Plot {
+    let panel = |Block { load, ways }: &Block<'_>| {
+        let (unit, of): (_, fn(&Sample) -> f64) = match load.latency {
+            true => ("p50, microseconds", |sample| sample.p50),
+            false => ("messages a second", |sample| sample.rate),
+        };
+        let bars = ways.iter().map(|(name, sample)| ((*name).to_owned(), of(sample))).collect();
+        Panel { title: format!("{}: {unit}", load.what), what: What::Bars(bars) }
+    };
+    Plot(blocks.iter().map(panel).collect())
 }
