@@ -260,7 +260,9 @@ async fn dead(grant: &GrantRecord, realm: &Realm) -> bool {
     if grant.host != realm.host {
         return false;
     }
-    // A plugin that hangs accepts nothing, and the queue before it may be full: that is an error too, but another.
-    let connected = (realm.dialer)(&Address::Unix(PathBuf::from(&grant.socket)), &Security::Clear).await;
-    connected.is_err_and(|cause| cause.kind() == ErrorKind::ConnectionRefused)
+    // A plugin that hangs accepts nothing, and the queue before it may be full: that is an error too, but another. Nor is
+    // an answer waited for: others' deadlines are looked at in turn with this.
+    let socket = Address::Unix(PathBuf::from(&grant.socket));
+    let connected = tokio::time::timeout(LOOK, (realm.dialer)(&socket, &Security::Clear)).await;
+    connected.is_ok_and(|it| it.is_err_and(|cause| cause.kind() == ErrorKind::ConnectionRefused))
 }
