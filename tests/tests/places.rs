@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use om_system_tests::{Bed, Program, SOON, part, recorded, wait_until};
+use om_system_tests::{Bed, Program, Random, SOON, part, recorded, wait_until};
 
 fn root() -> bool {
     part("root, for mounts", rustix::process::geteuid().is_root())
@@ -53,7 +53,11 @@ fn a_full_disk_refuses_the_commit_keeps_what_is_there_and_is_got_over() {
     let a = bed.manager("a", &[]);
     bed.name_leader("a");
     let term = bed.wait_leading("a");
-    let large = |name: &str| recorded(&bed, name).with("ballast", "x".repeat(200_000));
+    // It takes that much room however it is kept.
+    let mut random = Random::seeded(7);
+    let letters: Vec<char> = ('a'..='z').chain('A'..='Z').chain('0'..='9').collect();
+    let noise: String = (0..200_000).map(|_| *random.pick(&letters)).collect();
+    let large = |name: &str| recorded(&bed, name).with("ballast", noise.as_str());
     bed.commit("a", &large("first"), &["--wait"]).done();
 
     // Somebody else's file takes all the room that is left.
