@@ -72,6 +72,8 @@ impl Seat {
             || self.blind.is_some()
             || self.places.unfit.is_some()
             || behind
+            // A leader without a record would count as gone at once, and the next would have to see its lease to its end.
+            || !election.replicas.contains_key(&self.me)
             || self.now < self.rest;
         if idle {
             self.candidacy = None;

@@ -85,12 +85,13 @@ async fn follow(
 }
 
 /// Keeps this replica's record under a lease, for ever: from when it is known where it stands, where that matters, and anew
-/// when it stands elsewhere.
+/// when it stands elsewhere, or when `seen` says that the record is gone.
 pub(super) async fn be_seen(
     register: Register,
     mut replica: ReplicaRecord,
     ttl: Duration,
     mut places: Option<watch::Receiver<Places>>,
+    mut seen: watch::Receiver<Option<Sighting>>,
 ) {
     loop {
         let here = here(&mut places).await;
@@ -100,6 +101,7 @@ pub(super) async fn be_seen(
                 tracing::debug!(instance = replica.instance, lease, "this replica is recorded");
                 let why = tokio::select! {
                     why = keep(&register, lease, ttl) => why,
+                    () = gone(&mut seen, &replica.instance) => "the record is gone".to_owned(),
                     () = elsewhere(&mut places, here.as_ref()) => "this replica stands elsewhere".to_owned(),
                 };
                 tracing::info!(why, "the lease is lost; entering anew");
@@ -132,6 +134,19 @@ async fn elsewhere(places: &mut Option<watch::Receiver<Places>>, here: Option<&S
     };
     if !told {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Returns when a replica's record has been seen, and then was not there any more.
+async fn gone(seen: &mut watch::Receiver<Option<Sighting>>, instance: &str) {
+    for there in [true, false] {
+        let told = seen.wait_for(|sighting| match sighting {
+            Some(Sighting::Seen(election)) => election.replicas.contains_key(instance) == there,
+            Some(Sighting::Blind(_)) | None => false,
+        });
+        if told.await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }
 

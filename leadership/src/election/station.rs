@@ -272,7 +272,7 @@ pub(super) fn start(parts: Parts) -> Ends {
     let seen_by_all = sight.clone();
     let mut tasks = JoinSet::new();
     tasks.spawn(super::sight::see(register.clone(), seen));
-    tasks.spawn(super::sight::be_seen(register.clone(), replica, lease_ttl, places.clone()));
+    tasks.spawn(super::sight::be_seen(register.clone(), replica, lease_ttl, places.clone(), sight.clone()));
     let station = Station {
         seat,
         lines,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use om_kv::layout::{LeaderRecord, ReplicaRecord};
 
-use super::super::io::{Input, Output};
+use super::super::io::{Input, Output, Warrant};
 use super::super::line::Request;
 use super::super::lines::Change;
 use super::super::records::{At, Election};
@@ -47,6 +47,14 @@ fn says(seat: &mut Seat, now: Duration, input: Input) -> Option<Leadership> {
     })
 }
 
+fn warrant(seat: &mut Seat, now: Duration) -> Option<Warrant> {
+    let answer = seat.step(now, Input::Claiming).into_iter().find_map(|output| match output {
+        Output::Warrant(warrant) => Some(warrant),
+        _ => None,
+    });
+    answer.expect("an answer")
+}
+
 fn asks(from: &str, request: Request) -> Input {
     Input::Line(Change::Asked { from: from.to_owned(), request })
 }
@@ -79,14 +87,23 @@ fn a_bequest_counts_for_the_claim_of_its_term_by_its_own_process_alone() {
                 vec![(heard, asks(from, bequest(term))), (110 * MS, Input::Observed(led_by_a(7)))];
             inputs.sort_by_key(|(at, _)| *at);
             inputs.into_iter().for_each(|(at, input)| drop(seat.step(at, input)));
-            let mut answers = seat.step(130 * MS, Input::Claiming).into_iter();
-            let warrant = answers.find_map(|output| match output {
-                Output::Warrant(warrant) => Some(warrant),
-                _ => None,
-            });
-            let warrant = warrant.expect("an answer");
+            let warrant = warrant(&mut seat, 130 * MS);
             assert_eq!(warrant.is_some(), counts, "from {from}, of term {term}: {warrant:?}");
             assert!(warrant.is_none_or(|warrant| warrant.old_until.is_none() && warrant.leader == 7));
         }
     }
+}
+
+#[test]
+fn who_is_not_recorded_does_not_claim_so_that_replicas_whose_leases_ran_out_do_not_take_turns() {
+    let mut seat = Seat::new("c#1", "c", settings());
+    let mut election = led_by_a(7);
+    // The leases of a and c ran out.
+    election.replicas.remove("a#1");
+    let own = election.replicas.remove("c#1").expect("it was there");
+    seat.step(100 * MS, Input::Observed(election.clone()));
+    assert_eq!(warrant(&mut seat, 5_000 * MS), None);
+    election.replicas.insert(own.instance.clone(), own);
+    seat.step(5_010 * MS, Input::Observed(election));
+    assert!(warrant(&mut seat, 5_020 * MS).is_some_and(|warrant| warrant.by_lease), "a's lease is gone");
 }

@@ -301,3 +301,24 @@ async fn on_an_etcd_that_went_back_nobody_leads() {
     .await;
     assert!(replicas.iter().all(|replica| replica.leads().is_none()), "term {term} is nobody's any more");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_whose_record_is_gone_is_recorded_anew() {
+    if !etcd_is_here() {
+        return;
+    }
+    let cluster = Cluster::start(1, &[]);
+    let board = Switchboard::default();
+    let replicas = three(&cluster, &board);
+    leader(&replicas, 0).await;
+    let (etcd, key) = (cluster.etcd(), Layout::of("test").replica("a-0"));
+    let recorded = async || {
+        let found = etcd.range(&Range::key(&key), LEASE).await.ok()?;
+        found.one().map(|kv| kv.modified)
+    };
+    let before = eventually("it is recorded", recorded).await;
+    // Its lease lives: by that alone it would not come back.
+    etcd.txn(&Txn::new().then(Op::Delete(Range::key(&key))), LEASE).await.expect("it is deleted");
+    let after = eventually("it is recorded again", async || recorded().await.filter(|at| *at > before)).await;
+    assert!(after > before);
+}
