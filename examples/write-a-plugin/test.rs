@@ -197,7 +197,7 @@ async fn a_killed_plugin_comes_back_and_knows_its_file_by_what_the_manager_kept(
     fs::write(bed.file("a"), "vandals").expect("written");
     bed.start();
     let (manager, session) = bed.attended(1, LONG).await;
-    assert!(session.opened.stopped.is_empty(), "another process");
+    session.until("stopped", |seen| seen.stopped).await.expect("said: another process has nothing to stop");
     manager.commit("file", "motd", &bed.spec("a", "one"), 1, &saved).await.expect("accepted");
     bed.until_content("a", "one").await;
     manager.free("motd").await.expect("freed");

@@ -82,7 +82,7 @@ impl Front {
         let (out, outbox) = mpsc::channel(OUTBOX);
         let front = self.clone();
         let authority = Duration::from_millis(open.authority_ms.into());
-        let opened = From::Opened(from::Opened { instance: self.instance.clone(), stopped: Vec::new() });
+        let opened = From::Opened(from::Opened { instance: self.instance.clone() });
         reign.clone().spawn(async move {
             // A superior that leaves ends the session; there is nobody to tell.
             let _ = front.converse(reign, inbox, &out, opened, authority).await;
@@ -100,6 +100,7 @@ impl Front {
     ) -> Option<()> {
         let mut observations = reign.board().watch();
         say(out, opened).await?;
+        say(out, From::Stopped(from::Stopped {})).await?;
         for observation in reign.board().all() {
             self.report(out, observation).await?;
         }

@@ -122,7 +122,7 @@ async fn open(
             client.attend(request).await.map_err(|status| status.message().to_owned())?.into_inner();
         match inbox.message().await.map_err(|status| status.message().to_owned())? {
             Some(v1::AttendResponse { message: Some(from::Message::Opened(opened)) }) => {
-                debug!(plugin = %session.plugin, stopped = opened.stopped.len(), "opened");
+                debug!(plugin = %session.plugin, instance = opened.instance, "opened");
                 Ok(inbox)
             }
             _ => Err("it did not say `opened` first".to_owned()),
@@ -217,6 +217,7 @@ async fn tend(
                 saves.spawn(keep(reign.clone(), save));
             }
             Some(from::Message::Status(status)) => reign.heard(status),
+            Some(from::Message::Stopped(_)) => reign.stopped(&grant),
             Some(from::Message::Released(_)) => {
                 reign.returned(&grant);
                 return Ended::Lost("it is stopping".into());
@@ -230,7 +231,7 @@ async fn tend(
 
 /// Once no other plugin can act on these kinds: every service of them is committed, many at once.
 async fn start(reign: Reign, session: Session, grant: String) {
-    reign.opened(&grant, &session.kinds).await;
+    reign.others_stopped(&grant, &session.kinds).await;
     let got = reign.0.sessions.insert(session.clone());
     let names = reign.names_of(got);
     info!(plugin = %session.plugin, "committing every service");

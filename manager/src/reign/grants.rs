@@ -4,7 +4,7 @@
 //! still act, and starts nothing of their kinds before each has stopped. What proves that:
 //!
 //! * the old leader said so when it released its claim, or bequeathed it;
-//! * the plugin itself, by opening a session under the new term;
+//! * the plugin itself, by its word in a session under the new term;
 //! * the plugin itself, by the secret of its will;
 //! * a socket on this host that nobody listens at any more: its plugin is dead;
 //! * the deadline: no authority outlives the old claim by more than its length. The old leader confirmed its claim
@@ -192,9 +192,14 @@ impl Reign {
         Ok((key, secret))
     }
 
-    /// The plugin opened a session under this term: nothing of an older one goes on in it. Then waits for the others.
-    pub(super) async fn opened(&self, key: &str, kinds: &BTreeSet<String>) {
+    /// The plugin with this grant says in a session of this term that nothing of older ones goes on in it.
+    pub(super) fn stopped(&self, key: &str) {
         self.0.grants.discharged(key);
+    }
+
+    /// Returns when no other plugin can act on these kinds by authority of the leaders before. The one with this grant sees
+    /// to it by itself that of one service nothing begins before what went on has ended.
+    pub(super) async fn others_stopped(&self, key: &str, kinds: &BTreeSet<String>) {
         self.0.grants.others_stopped(key, kinds).await;
     }
 

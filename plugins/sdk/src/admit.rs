@@ -103,10 +103,10 @@ impl Shell {
         self.kinds.iter().find(|kind| kind.name == name)
     }
 
-    /// A new crew for a service; it begins when the service's last one is gone.
+    /// A new crew for a service; it begins when the service's last one is gone, which is told to stop.
     pub(crate) fn crew(&self, name: &Arc<str>, session: &Session) -> Arc<Crew> {
         let mut crews = lock(&self.crews);
-        let crew = Crew::new(session.authority.over(), crews.get(name).cloned());
+        let crew = Crew::new(session.number, crews.get(name).cloned());
         crews.insert(name.clone(), crew.clone());
         crew
     }
@@ -116,14 +116,15 @@ impl Shell {
         lock(&self.crews).get(name).filter(|crew| !crew.is_gone()).cloned()
     }
 
-    /// A service of which something still runs.
-    pub(crate) fn hanging(&self) -> Option<Arc<str>> {
-        lock(&self.crews).iter().find(|(_, crew)| !crew.is_gone()).map(|(name, _)| name.clone())
-    }
-
-    /// Whatever still runs, of the session that ended last and of those before it.
-    pub(crate) fn left_over(&self) -> Vec<Arc<Crew>> {
-        lock(&self.crews).values().filter(|crew| !crew.is_gone()).cloned().collect()
+    /// Whatever still runs of the sessions up to the one of this number, with the names of its services. Forgets the crews
+    /// that are gone for good.
+    pub(crate) fn at_work(&self, session: u64) -> Vec<(Arc<str>, Arc<Crew>)> {
+        let mut found = Vec::new();
+        lock(&self.crews).retain(|name, crew| {
+            found.extend(crew.at_work(session).map(|crew| (name.clone(), crew)));
+            !(crew.over().is_cancelled() && crew.is_gone())
+        });
+        found
     }
 
     /// Forgets a service's last crew if it is gone for good.
@@ -132,11 +133,6 @@ impl Shell {
         if crews.get(name).is_some_and(|crew| crew.over().is_cancelled() && crew.is_gone()) {
             crews.remove(name);
         }
-    }
-
-    /// Forgets the crews that are gone for good.
-    pub(crate) fn forget_gone_crews(&self) {
-        lock(&self.crews).retain(|_, crew| !(crew.over().is_cancelled() && crew.is_gone()));
     }
 
     /// Every call passes here. A term that is over is refused; a higher one ends the session of a lower one.

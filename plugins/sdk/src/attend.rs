@@ -25,13 +25,17 @@ pub(crate) type Outgoing = ReceiverStream<Result<AttendResponse, Status>>;
 const FIRST_MESSAGE: Duration = Duration::from_secs(10);
 /// A task that does not stop by then blocks its thread. It holds up its own service only: see `crew`.
 pub(crate) const STOP_BOUND: Duration = Duration::from_secs(2);
+/// So many services are stopped at a time, and waited for so long before the next are.
+const STOPPED_AT_ONCE: usize = 256;
+const TURN: Duration = Duration::from_millis(20);
 /// The deadline is looked at least this often, for a clock that ran on while timers stood still.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a manager that does not read is given to take the last message of a session.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 impl Shell {
-    /// Opens a session, after everything of the one before has stopped.
+    /// Opens a session, after the authority of the one before has ended for good. What that one began may still be on its way
+    /// to an end: of each service nothing new begins before (see `crew`), and the manager is told once all of it has ended.
     pub(crate) async fn attend(
         self: &Arc<Self>,
         request: Request<Streaming<AttendRequest>>,
@@ -71,24 +75,20 @@ impl Shell {
         );
         opening.map_err(|refusal| fenced(refusal.to_string()))?;
 
-        let mut stopped = Vec::new();
         if let Some(earlier) = &earlier {
             earlier.authority.end(format!("term {} of {} has begun", open.term, open.manager));
-            earlier.stopped.cancelled().await;
-            if !earlier.is_releasing() {
-                let gone = earlier.services.all().into_iter().filter(|record| record.crew().is_gone());
-                stopped = gone.map(|record| record.name.to_string()).collect();
-            }
         }
-        tracing::info!(term = open.term, manager = open.manager, stopped = stopped.len(), "attended");
+        tracing::info!(term = open.term, manager = open.manager, "attended");
+        let number = earlier.as_ref().map_or(1, |earlier| earlier.number + 1);
         let opener = Opener { cluster: open.cluster, manager: open.manager, term: open.term };
-        let session = Session::new(opener, self.host.clone(), self.clock.clone(), self.feed.clone());
+        let session = Session::new(number, opener, self.host.clone(), self.clock.clone(), self.feed.clone());
         open.will.into_iter().for_each(|will| session.leave(will));
-        session.outbox.opened(Opened { instance: self.instance.clone(), stopped });
+        session.outbox.opened(Opened { instance: self.instance.clone() });
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.clone());
-        if let Some(earlier) = earlier.filter(|earlier| earlier.cluster == session.cluster) {
+        if let Some(earlier) = earlier.as_ref().filter(|earlier| earlier.cluster == session.cluster) {
             earlier.superseded.cancel();
         }
+        self.tasks.spawn(tell_of_the_end(self.clone(), earlier, session.clone()));
 
         let (sender, outgoing) = mpsc::channel(1);
         let authority = Duration::from_millis(open.authority_ms.into());
@@ -175,29 +175,51 @@ fn heard(session: &Session, asks: &mut Asks, authority: Duration, request: Atten
 /// Drops and joins whatever acts for the session, then says so. Returns what does not stop.
 async fn stop(shell: &Shell, session: &Session) -> Vec<Arc<Crew>> {
     session.saves.close();
-    let records = session.services.all();
-    let everything = async {
-        for record in &records {
-            record.crew().gone().await;
-        }
-    };
-    let all_gone = tokio::time::timeout(STOP_BOUND, everything).await.is_ok();
+    // In order, and some at a time: the first services of the next session need not wait for the last of this one.
+    let crews: Vec<Arc<Crew>> = session.services.all().iter().map(|record| record.crew()).collect();
+    for some in crews.chunks(STOPPED_AT_ONCE) {
+        some.iter().for_each(|crew| crew.stop());
+        // Whoever takes longer is waited for below.
+        let _ = tokio::time::timeout(TURN, gone(some)).await;
+    }
+    drop(crews);
+    let at_work = || shell.at_work(session.number).into_iter();
+    let left: Vec<_> = at_work().map(|(_, crew)| crew).collect();
+    let all_gone = tokio::time::timeout(STOP_BOUND, gone(&left)).await.is_ok();
     let why = session.authority.why_ended();
     tracing::info!(term = session.term, manager = session.manager, all_gone, "attendance ended: {why}");
-    shell.forget_gone_crews();
-    let hanging = shell.hanging();
-    // Before the next session can open: what it begins is not ours.
-    let left = shell.left_over();
-    session.outbox.close(match hanging {
+    let (hanging, left): (Vec<_>, Vec<_>) = at_work().unzip();
+    session.outbox.close(match hanging.first() {
         None if session.is_releasing() => Ok(Some(Released {})),
         None => Err(fenced(format!("the session is over: {why}")).into()),
         Some(name) => {
-            tracing::error!(service = &*name, "a task does not stop: it blocks its thread");
+            tracing::error!(service = &**name, "a task does not stop: it blocks its thread");
             Err(fenced(format!("the session is over: {why}; {name} does not stop: its task blocks")).into())
         }
     });
     session.stopped.cancel();
     left
+}
+
+/// Returns when all of these are gone.
+async fn gone(crews: &[Arc<Crew>]) {
+    for crew in crews {
+        crew.gone().await;
+    }
+}
+
+/// Tells the manager of `session` once nothing of earlier ones goes on, if it lives to see that.
+async fn tell_of_the_end(shell: Arc<Shell>, earlier: Option<Arc<Session>>, session: Arc<Session>) {
+    let over = session.stopped.clone();
+    let everything = async {
+        if let Some(earlier) = earlier {
+            earlier.stopped.cancelled().await;
+        }
+        let left: Vec<_> = shell.at_work(session.number - 1).into_iter().map(|(_, crew)| crew).collect();
+        gone(&left).await;
+        session.outbox.stopped();
+    };
+    over.run_until_cancelled(everything).await;
 }
 
 /// Passes on what the session has to say, as fast as the manager reads. Returns whether the last of it was taken.

@@ -2,6 +2,7 @@
 //!
 //! What must hold: of one service's crews, also across sessions, at most one works at a time. A crew begins when the
 //! one before it is gone; a plugin that blocks a thread and so does not stop holds up its own service, nothing else.
+//! Crews are stopped one by one: that a session is over, every permit says at once.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,16 +11,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) struct Crew {
+    /// The number of its session.
+    session: u64,
     over: CancellationToken,
     tasks: TaskTracker,
     before: Mutex<Option<Arc<Crew>>>,
 }
 
 impl Crew {
-    /// A crew that ends with `session`, after `before`.
-    pub(crate) fn new(session: &CancellationToken, before: Option<Arc<Self>>) -> Arc<Self> {
-        let before = Mutex::new(before.filter(|crew| !crew.is_gone()));
-        Arc::new(Self { over: session.child_token(), tasks: TaskTracker::new(), before })
+    /// A crew of this session, after `before`, which is to stop.
+    pub(crate) fn new(session: u64, before: Option<Arc<Self>>) -> Arc<Self> {
+        let before = before.filter(|crew| !crew.is_gone()).inspect(|crew| crew.stop());
+        let (over, tasks) = (CancellationToken::new(), TaskTracker::new());
+        Arc::new(Self { session, over, tasks, before: Mutex::new(before) })
     }
 
     /// Cancelled when this crew must stop.
@@ -70,6 +74,14 @@ impl Crew {
     pub(crate) fn is_gone(&self) -> bool {
         self.tasks.is_empty() && !self.waits()
     }
+
+    /// Of this crew and those before it the newest of a session up to this one that is not gone.
+    pub(crate) fn at_work(self: &Arc<Self>, session: u64) -> Option<Arc<Self>> {
+        if self.is_gone() {
+            return None;
+        }
+        if self.session <= session { Some(self.clone()) } else { self.earlier()?.at_work(session) }
+    }
 }
 
 #[cfg(test)]
@@ -80,28 +92,31 @@ mod tests {
 
     #[tokio::test]
     async fn a_crew_begins_when_the_one_before_is_gone() {
-        let session = CancellationToken::new();
         let leave = CancellationToken::new();
-        let first = Crew::new(&session, None);
+        let first = Crew::new(1, None);
         first.spawn_on(&Handle::current(), leave.clone().cancelled_owned());
-        let second = Crew::new(&session, Some(first.clone()));
+        tokio::task::yield_now().await;
+        let second = Crew::new(2, Some(first.clone()));
         let began = Arc::new(AtomicBool::new(false));
         let mark = began.clone();
         second.spawn_on(&Handle::current(), async move { mark.store(true, Ordering::SeqCst) });
         tokio::task::yield_now().await;
         assert!(second.waits() && !began.load(Ordering::SeqCst));
+        assert!(first.over().is_cancelled(), "it is in the way");
+        let hidden = second.at_work(1).expect("it is not gone");
+        assert!(Arc::ptr_eq(&hidden, &first));
         leave.cancel();
         second.gone().await;
-        assert!(began.load(Ordering::SeqCst) && first.is_gone());
+        assert!(began.load(Ordering::SeqCst) && first.is_gone() && second.at_work(2).is_none());
     }
 
     #[tokio::test]
     async fn a_crew_that_ended_while_waiting_is_gone_only_after_the_one_before() {
-        let session = CancellationToken::new();
         let leave = CancellationToken::new();
-        let first = Crew::new(&session, None);
+        let first = Crew::new(1, None);
         first.spawn_on(&Handle::current(), leave.clone().cancelled_owned());
-        let second = Crew::new(&session, Some(first));
+        tokio::task::yield_now().await;
+        let second = Crew::new(1, Some(first));
         second.spawn_on(&Handle::current(), async { unreachable!("it was over before its turn") });
         second.stop();
         tokio::task::yield_now().await;

@@ -82,6 +82,9 @@ impl Shell {
             .hint("a service is declared through the manager: om commit"));
         }
         let mut services = session.services.lock();
+        if session.is_over() {
+            return Err(fenced(format!("commit of {name}: {}", session.authority.why_ended())));
+        }
         let known = services.get(&name).filter(|record| !record.torn_down.is_cancelled()).cloned();
         let (record, changed) = match known {
             Some(record) if record.is_destroying() => {
@@ -134,7 +137,7 @@ impl Shell {
     fn employ(self: &Arc<Self>, session: &Arc<Session>, record: &Arc<Record>, work: Work) {
         let crew = record.crew();
         if crew.waits() {
-            record.note(Phase::Pending, "waits for an earlier task of this service, which blocks");
+            record.note(Phase::Pending, "waits for an earlier task of this service to end");
         }
         let service = Service::new(record.clone(), session.clone(), crew.clone());
         let (shell, record) = (self.clone(), record.clone());
@@ -217,6 +220,9 @@ impl Shell {
         request: v1::DestroyRequest,
     ) -> Result<(Arc<Record>, bool), Error> {
         let mut services = session.services.lock();
+        if session.is_over() {
+            return Err(fenced(format!("destroy of {}: {}", request.name, session.authority.why_ended())));
+        }
         let record = match services.get(request.name.as_str()) {
             Some(record) if record.is_destroying() => return Ok((record.clone(), true)),
             Some(record) => {

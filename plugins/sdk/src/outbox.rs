@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use om_api::v1::AttendResponse;
-use om_api::v1::attend_response::{Ask, Message, Opened, Released, SaveState};
+use om_api::v1::attend_response::{Ask, Message, Opened, Released, SaveState, Stopped};
 use tokio::sync::Notify;
 use tonic::Status;
 
@@ -22,6 +22,7 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct Queue {
     opened: Option<Opened>,
+    stopped: Option<Stopped>,
     ask: Option<u64>,
     saves: VecDeque<SaveState>,
     statuses: VecDeque<Arc<Record>>,
@@ -53,6 +54,11 @@ impl Outbox {
     /// Said first.
     pub(crate) fn opened(&self, opened: Opened) {
         self.put(|queue| queue.opened = Some(opened));
+    }
+
+    /// Nothing of earlier sessions goes on.
+    pub(crate) fn stopped(&self) {
+        self.put(|queue| queue.stopped = Some(Stopped {}));
     }
 
     pub(crate) fn ask(&self, ask: u64) {
@@ -105,6 +111,9 @@ impl Queue {
                 self.end = End::Closed;
                 return Some(None);
             }
+        }
+        if let Some(stopped) = self.stopped.take() {
+            return Some(Some(Ok(Message::Stopped(stopped))));
         }
         if let Some(ask) = self.ask.take() {
             return Some(Some(Ok(Message::Ask(Ask { ask }))));

@@ -17,6 +17,8 @@ use crate::saves::{Answer, Saves};
 use crate::will::Will;
 
 pub(crate) struct Session {
+    /// Numbers the sessions of this process.
+    pub(crate) number: u64,
     pub(crate) cluster: String,
     pub(crate) manager: String,
     pub(crate) term: u64,
@@ -43,6 +45,7 @@ pub(crate) struct Opener {
 
 impl Session {
     pub(crate) fn new(
+        number: u64,
         opener: Opener,
         host: Arc<str>,
         clock: Clock,
@@ -50,6 +53,7 @@ impl Session {
     ) -> Arc<Self> {
         let Opener { cluster, manager, term } = opener;
         Arc::new(Self {
+            number,
             cluster,
             manager,
             term,
@@ -81,6 +85,12 @@ impl Session {
         self.outbox.status(record);
         // Nobody watching is no error.
         let _ = self.feed.send(record.name.clone());
+    }
+
+    /// Whether it is over, and nothing may begin in it any more. To be asked under the lock of its services by whoever adds
+    /// to them: what was added before is stopped with the others.
+    pub(crate) fn is_over(&self) -> bool {
+        self.authority.over().is_cancelled()
     }
 
     /// Sends a state to the manager.

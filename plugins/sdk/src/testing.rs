@@ -256,6 +256,8 @@ pub struct Seen {
     pub statuses: HashMap<String, ServiceStatus>,
     /// Number of statuses that came.
     pub status_messages: u64,
+    /// Whether `stopped` came: nothing of earlier sessions goes on.
+    pub stopped: bool,
     /// Whether `released` came.
     pub released: bool,
     /// How the stream ended: `Some(None)` without an error.
@@ -282,6 +284,7 @@ impl Shared {
         let mut answer = None;
         self.seen.send_modify(|seen| match message {
             Message::Opened(_) => {}
+            Message::Stopped(_) => seen.stopped = true,
             Message::Ask(ask) => {
                 seen.asks += 1;
                 if !self.silent.load(Ordering::SeqCst) {

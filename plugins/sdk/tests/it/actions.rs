@@ -87,8 +87,9 @@ async fn a_changing_action_runs_under_the_authority_and_is_dropped_with_it() {
     let mut toil = manager.start("a", "toil", &[]).await.expect("started");
     until("it to act", || host.journal.whats("a").iter().filter(|what| *what == "toil").count() > 3).await;
     let next = manager.at(2).attend(crate::support::LONG).await.expect("opened");
-    assert_eq!(host.journal.alive(), 0, "dropped and joined before");
     let acts = host.journal.acts().len();
+    next.until("stopped", |seen| seen.stopped).await.expect("said");
+    assert_eq!(host.journal.alive(), 0, "dropped and joined before");
     let end = loop {
         match toil.message().await {
             Ok(Some(_)) => {}

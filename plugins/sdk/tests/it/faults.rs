@@ -60,14 +60,15 @@ async fn one_that_blocks_is_reported_and_holds_up_only_itself() {
     // A new leader is not held up by it.
     let next = manager.at(2);
     let session = next.attend(LONG).await.expect("opened");
-    assert_eq!(session.opened.stopped, ["good"], "the stuck one has not stopped");
     next.commit("probe", "good", "{}", 2, b"").await.expect("accepted");
     next.commit("probe", "stuck", "{}", 4, b"").await.expect("accepted");
     session.until_phase("good", Phase::Ready).await.expect("made");
     until("the good one to act", || host.journal.count("good", 2) > 3).await;
     assert_eq!(host.journal.count("stuck", 2), 0);
+    assert!(!session.seen().stopped, "the stuck one has not");
 
     host.journal.unblock();
+    session.until("stopped", |seen| seen.stopped).await.expect("said");
     session.until_phase("stuck", Phase::Ready).await.expect("made");
     until("its acts", || host.journal.count("stuck", 2) > 3).await;
     assert_eq!(host.journal.count("stuck", 1), 0, "what woke up late had no permit");
