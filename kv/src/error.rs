@@ -34,7 +34,8 @@ pub enum Error {
     Unclear(Failure),
     /// Wrong credentials, or rights that do not suffice. It was not done.
     Refused(Failure),
-    /// No more writes are taken, for there is no room. It was not done.
+    /// No more writes are taken, for there is no room. A transaction may have been done all the same: etcd says this also
+    /// of the one by which the room ran out, which it did (`quotaApplierV3` of its server). It will not be done later.
     NoSpace(Failure),
     /// More than is taken in one request. It was not done.
     TooLarge(Failure),

@@ -69,7 +69,8 @@ pub trait Keyspace: fmt::Display + Send + Sync {
     /// the caller has the `otherwise` branch read what tells.
     ///
     /// # Errors
-    /// [`Error::Unclear`] if an attempt may have been applied; all others mean that none was and none will be.
+    /// [`Error::Unclear`] if an attempt may have been applied, or may yet be; [`Error::NoSpace`] if it may have been; all
+    /// others mean that none was and none will be.
     async fn txn(&self, txn: &Txn, patience: Duration) -> Result<TxnAnswer>;
 
     /// Watches all keys that begin with `prefix`, from revision `from` on, that one included. Must be called within a

@@ -92,7 +92,10 @@ async fn begin(
 
 async fn end(office: &dyn Bench, current: &watch::Sender<Option<Reign>>) {
     if let Some(reign) = current.send_replace(None) {
-        office.ended(reign.end().await).await;
+        let ended = reign.end().await;
+        // It may have ended while the claim stands: nothing is ruled or written under this term any more.
+        office.forfeit(ended.token.term().0);
+        office.ended(ended).await;
     }
 }
 

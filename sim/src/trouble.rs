@@ -100,7 +100,7 @@ impl World {
     fn hinder_etcd(&mut self) {
         let time = self.dice.within(100 * MS, 3 * S);
         let now = self.now();
-        match self.dice.roll(3) {
+        match self.dice.roll(4) {
             0 => {
                 let slow = self.dice.within(5 * MS, 700 * MS);
                 self.hub.say(format_args!("etcd is slow: {slow:?}"));
@@ -110,6 +110,10 @@ impl World {
             1 => {
                 self.hub.say(format_args!("etcd writes nothing for {time:?}"));
                 self.hub.lock().etcd.stuck_until = now + time;
+            }
+            2 => {
+                self.hub.say(format_args!("etcd is full for {time:?}"));
+                self.hub.lock().etcd.full_until = now + time;
             }
             _ => {
                 let keep = self.dice.roll(30).cast_signed();

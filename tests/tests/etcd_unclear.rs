@@ -97,3 +97,22 @@ fn a_commit_that_demands_nothing_is_not_told_of_a_conflict_with_an_unclear_one_b
     assert_eq!(wanted.labels["number"], "2");
     assert_eq!(group.settle(), (leader, term));
 }
+
+#[test]
+fn a_leader_that_can_write_no_more_is_followed_by_one_that_can() {
+    if !part("etcd and etcdctl", EtcdCluster::possible()) {
+        return;
+    }
+    let bed = Bed::new();
+    let group = Group::on_one_host_with(&bed, Pace::FAST, &[], &[]);
+    group.steer_something();
+    let (leader, term) = group.settle();
+    // What stands there is as it was, but not by the leader.
+    group.etcd().touch("/openmanage/", "/tip");
+    let failure =
+        bed.client(NAMES[leader]).commit(recorded(&bed, "late").commit()).expect_err("it did not write that");
+    assert!(failure.message.contains("went back"), "{failure:?}");
+    wait_until("another term", SOON, || group.settle().1 > term);
+    let (next, _) = group.settle();
+    bed.client(NAMES[next]).commit(recorded(&bed, "late").commit()).expect("a commit");
+}

@@ -125,8 +125,7 @@ impl Bench for ElectionOffice {
         if !stopped {
             return self.election.farewell(term).await;
         }
-        // What is said cannot be taken back: nothing is ruled or written under this term any more.
-        self.newest.forfeit(term);
+        // What is said cannot be taken back.
         self.store.retire(&token);
         if self.election.bequeath(term, successor).await {
             info!(term, successor, "freed; the claim is bequeathed");

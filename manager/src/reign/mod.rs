@@ -246,7 +246,8 @@ impl Reign {
         let under_way = self.0.realm.writes.begin();
         let written = self.0.realm.store.append(&self.0.token, change).await;
         drop(under_way);
-        if let Err(error @ om_store::Error::Fenced { .. }) = &written {
+        // Of a state that went back nothing can be written either, for as long as this reign lasts.
+        if let Err(error @ (om_store::Error::Fenced { .. } | om_store::Error::WentBack { .. })) = &written {
             warn!(%error, "a write was refused: this reign is over");
             self.0.over.cancel();
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use om_kv::{Error, Found, Granted, Keyspace, Range, Result, Txn, TxnAnswer, Watching};
+use om_kv::{Error, Found, Granted, Keyspace, Op, Range, Result, Txn, TxnAnswer, Watching};
 use tokio::sync::oneshot;
 
 use super::model::failure;
@@ -141,9 +141,16 @@ impl Keyspace for SimKeyspace {
     async fn txn(&self, txn: &Txn, patience: Duration) -> Result<TxnAnswer> {
         let own = txn.clone();
         let writes = !txn.only_reads();
-        let done = self.call(txn.to_string(), writes, patience, move |state, _| {
-            let State { etcd, plant, .. } = state;
-            etcd.model.txn(&plant::instead(*plant, &own, &etcd.model))
+        let puts = [&own.then, &own.otherwise].into_iter().flatten().any(|op| matches!(op, Op::Put { .. }));
+        let done = self.call(txn.to_string(), writes, patience, move |state, now| {
+            let State { etcd, plant, dice, .. } = state;
+            let full = puts && etcd.full_until > now;
+            let no_room = || Err(Error::NoSpace(failure(&own, "no room")));
+            if full && !dice.one_in(4) {
+                return no_room();
+            }
+            let done = etcd.model.txn(&plant::instead(*plant, &own, &etcd.model));
+            if full { no_room() } else { done }
         });
         done.await
     }
@@ -154,6 +161,9 @@ impl Keyspace for SimKeyspace {
 
     async fn grant(&self, ttl: Duration, patience: Duration) -> Result<Granted> {
         let granted = self.call("grant a lease".to_owned(), false, patience, move |state, now| {
+            if state.etcd.full_until > now {
+                return Err(Error::NoSpace(failure("grant a lease", "no room")));
+            }
             Ok(state.etcd.model.grant(now, ttl))
         });
         granted.await

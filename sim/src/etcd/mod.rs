@@ -24,6 +24,8 @@ pub(crate) struct Etcd {
     pub(crate) away_until: Duration,
     /// Its disks hang until then: writes are done only after that, reads at once.
     pub(crate) stuck_until: Duration,
+    /// There is no room until then: one write in four is told so and done all the same, as by etcd the one by which it ran out.
+    pub(crate) full_until: Duration,
     /// Everything takes so long beside the way there.
     pub(crate) slow: Duration,
 }

@@ -84,10 +84,17 @@ impl Shared {
                 self.note(&look);
                 look
             }
-            Err(error @ om_kv::Error::Unclear(_)) => self.look().await.map_err(|why| match why {
-                Error::Unavailable { .. } => of_write(&error),
-                known => known,
-            })?,
+            Err(error @ (om_kv::Error::Unclear(_) | om_kv::Error::NoSpace(_))) => {
+                let look = self.look().await.map_err(|why| match why {
+                    Error::Unavailable { .. } => of_write(&error),
+                    known => known,
+                })?;
+                let made = look.leader.as_ref().is_some_and(|(newest, _)| newest.nonce == record.nonce);
+                if !made && matches!(error, om_kv::Error::NoSpace(_)) {
+                    return Err(told(&error));
+                }
+                look
+            }
             Err(error) => return Err(told(&error)),
         };
         let moved_on = opening.is_some_and(|opening| look.tip_modified != opening.follows());

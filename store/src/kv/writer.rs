@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use om_kv::{Guard, Op, Txn, TxnAnswer};
+use om_kv::{Guard, Op, Range, Txn, TxnAnswer};
 use tokio::sync::{mpsc, oneshot};
 
 use super::errors::of_write;
@@ -44,8 +44,17 @@ pub(crate) struct Writer {
 struct Batch {
     term: Term,
     entries: Vec<Entry>,
+    /// The tip's mod-revision that it is written on.
+    follows: i64,
     txn: Txn,
     writer: String,
+}
+
+impl Batch {
+    /// Whether it left this tip.
+    fn made(&self, tip: &Tip) -> bool {
+        tip.writer == self.writer && self.entries.last().is_some_and(|last| last.revision == tip.revision)
+    }
 }
 
 /// What became of a batch.
@@ -192,7 +201,7 @@ impl Writer {
             txn.then.push(Op::put(keys.entry(entry.revision), value));
             entries.push(entry);
         }
-        let batch = Batch { term, entries, txn, writer: writer.to_owned() };
+        let batch = Batch { term, entries, follows: seen, txn, writer: writer.to_owned() };
         match self.send(&batch, false).await {
             Outcome::Written(tip) => {
                 self.take_in(&batch, tip);
@@ -235,9 +244,28 @@ impl Writer {
             // Whatever else of it was sent before was as large.
             Err(error @ om_kv::Error::TooLarge(_)) => Outcome::Not(of_write(&error)),
             Err(error @ om_kv::Error::Unclear(_)) => Outcome::Open(of_write(&error)),
+            Err(error @ om_kv::Error::NoSpace(_)) => self.told_full(batch, &error, again).await,
             // It was not done this time; but what was sent before may have been.
             Err(error) if again => Outcome::Open(Error::Unclear(error.to_string())),
             Err(error) => Outcome::Not(of_write(&error)),
+        }
+    }
+
+    /// There is no room, which is also said of the write by which it ran out, and that was done. The tip tells.
+    async fn told_full(&self, batch: &Batch, error: &om_kv::Error, again: bool) -> Outcome {
+        let key = self.shared.keys.tip.as_str();
+        let found = self.shared.kv.range(&Range::key(key), self.shared.tuning.patience).await;
+        let tip = found.ok().and_then(|found| found.one().cloned());
+        let unclear = || Outcome::Open(Error::Unclear(error.to_string()));
+        match tip {
+            // What was sent before may yet be done.
+            Some(tip) if tip.modified == batch.follows && again => unclear(),
+            Some(tip) if tip.modified == batch.follows => Outcome::Not(of_write(error)),
+            Some(tip) => match envelope::decode_whole::<Tip>(Kind::Tip, key, &tip.value) {
+                Ok(read) if batch.made(&read) => Outcome::Written(tip.modified),
+                _ => unclear(),
+            },
+            None => unclear(),
         }
     }
 

@@ -130,6 +130,14 @@ impl EtcdCluster<'_> {
         full && self.ctl(&["alarm", "list"]).stdout.contains("NOSPACE")
     }
 
+    /// Writes the key that ends so, of all under a prefix, as it is: its revision changes, and nothing else.
+    #[track_caller]
+    pub fn touch(&self, prefix: &str, end: &str) {
+        let keys = self.ctl(&["get", "--prefix", "--keys-only", prefix]).stdout;
+        let key = keys.lines().find(|key| key.ends_with(end)).expect("the key");
+        self.ctl(&["put", "--ignore-value", key]).done();
+    }
+
     /// Undoes [`fill`](Self::fill) as an operator does.
     #[track_caller]
     pub fn make_space(&self) {

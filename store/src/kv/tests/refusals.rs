@@ -1,6 +1,11 @@
 //! An etcd that is full, or does not let us in.
 
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
 use om_etcd::testing::Cluster;
+use om_kv::{Failure, Found, Granted, TxnAnswer, Watching};
 
 use super::*;
 use crate::testing::ledger::claim;
@@ -89,4 +94,74 @@ async fn under_a_claim_that_was_retired_nothing_is_written_but_its_release() {
     let released = handle.load().await.unwrap().claim.unwrap();
     assert_eq!((released.released, released.successor.as_deref()), (true, Some("b")));
     assert_eq!(&handle.view().get("k").unwrap().value[..], b"1");
+}
+
+/// An etcd that says of the next write that there is no room for it, and does it, as a member does by whose measure the room ran out
+/// with that write.
+struct Filling {
+    etcd: Etcd,
+    runs_out: AtomicBool,
+}
+
+impl fmt::Display for Filling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.etcd.fmt(f)
+    }
+}
+
+#[async_trait]
+impl Keyspace for Filling {
+    fn name(&self) -> &'static str {
+        self.etcd.name()
+    }
+
+    async fn warm(&self, patience: Duration) {
+        self.etcd.warm(patience).await;
+    }
+
+    async fn range(&self, range: &Range, patience: Duration) -> om_kv::Result<Found> {
+        self.etcd.range(range, patience).await
+    }
+
+    async fn txn(&self, txn: &Txn, patience: Duration) -> om_kv::Result<TxnAnswer> {
+        let done = self.etcd.txn(txn, patience).await;
+        if txn.only_reads() || !self.runs_out.swap(false, Ordering::SeqCst) {
+            return done;
+        }
+        let [what, place, why, hint] =
+            [txn.to_string(), self.to_string(), "space exceeded".into(), String::new()];
+        Err(om_kv::Error::NoSpace(Failure { what, place, why, hint }))
+    }
+
+    fn watch(&self, prefix: &str, from: i64) -> Watching {
+        self.etcd.watch(prefix, from)
+    }
+
+    async fn grant(&self, ttl: Duration, patience: Duration) -> om_kv::Result<Granted> {
+        self.etcd.grant(ttl, patience).await
+    }
+
+    async fn keep_alive_once(&self, id: i64, patience: Duration) -> om_kv::Result<()> {
+        self.etcd.keep_alive_once(id, patience).await
+    }
+
+    async fn revoke(&self, id: i64, patience: Duration) -> om_kv::Result<()> {
+        self.etcd.revoke(id, patience).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_was_done_though_there_was_no_room_is_known_to_be() {
+    if !Cluster::available() {
+        return;
+    }
+    let cluster = Cluster::start(1, &[]);
+    let etcd = Arc::new(Filling { etcd: cluster.etcd(), runs_out: AtomicBool::new(true) });
+    let tuning = Tuning { patience: PATIENCE, ..Tuning::default() };
+    let holder = KvStore::tuned(etcd.clone(), &layout(), tuning);
+    let token = claim(&holder, "holder").await.expect("the claim was made");
+    etcd.runs_out.store(true, Ordering::SeqCst);
+    assert_eq!(holder.append(&token, put("k", "1")).await.unwrap(), 1);
+    assert_eq!(holder.append(&token, put("k", "2")).await.unwrap(), 2);
+    assert_eq!(&holder.view().get("k").unwrap().value[..], b"2");
 }
