@@ -17,7 +17,7 @@ use crate::engine::{Events, Trouble};
 
 /// Bells are at least so far apart.
 const BELLS: Duration = Duration::from_millis(20);
-/// After a look in vain.
+/// After a look in vain, and between two for leases that have run out.
 const AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) async fn poll(core: Arc<Core>) {
@@ -58,8 +58,10 @@ enum Cause {
 impl Poll {
     async fn run(&mut self) {
         let mut turn = Instant::now();
+        let mut rested = turn;
         loop {
-            let next = self.observed.next().map_or(turn, |lease| turn.min(lease));
+            // A lease that has run out stays so until that can be seen, and until it is ended.
+            let next = self.observed.next().map_or(turn, |lease| turn.min(lease.max(rested)));
             let cause = tokio::select! {
                 () = sleep_until(next) => Cause::Turn,
                 () = self.core.look.notified() => Cause::Written,
@@ -71,6 +73,7 @@ impl Poll {
                     let poll = self.core.options.poll;
                     // A Swarm that comes to have a leader tells nobody.
                     turn = Instant::now() + if seen { poll } else { poll.min(AGAIN) };
+                    rested = Instant::now() + AGAIN;
                 }
                 Cause::Written | Cause::Bell => drop(self.look().await),
                 Cause::Lease => self.look_at_leases().await,

@@ -104,6 +104,12 @@ impl FakeEngine {
         self.shared.faults().next.push_back((line.to_owned(), fault));
     }
 
+    /// How many requests are still to go wrong.
+    #[must_use]
+    pub fn failures(&self) -> usize {
+        self.shared.faults().next.len()
+    }
+
     /// After so many more requests that change something, nothing is answered any more.
     pub fn stop_after(&self, changes: usize) {
         self.shared.faults().left = Some(changes);

@@ -63,6 +63,23 @@ async fn a_frozen_engine_holds_nobody_up_for_longer_than_patience() {
 }
 
 #[tokio::test]
+async fn a_swarm_that_cannot_be_looked_at_is_not_asked_all_the_time_when_a_lease_has_run_out() {
+    let engine = FakeEngine::start();
+    let keyspace = keyspace(&engine);
+    keyspace.grant(Duration::from_secs(1), PATIENCE).await.unwrap();
+    // sleeps: until the lease was seen; it is not kept alive
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let many = 100_000;
+    for _ in 0..many {
+        engine.fail("GET /swarm", Fault::Leaderless);
+    }
+    // sleeps: the time in which it is asked
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let asked = many - engine.failures();
+    assert!((1..400).contains(&asked), "asked {asked} times");
+}
+
+#[tokio::test]
 async fn pages_of_a_swap_that_is_under_way_stay() {
     let engine = FakeEngine::start();
     let (writer, other) = (keyspace(&engine), keyspace(&engine));
