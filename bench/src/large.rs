@@ -4,6 +4,7 @@
 //! over all of them, write down that they are steered: the first line of the new term is the first effect.
 
 use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -142,7 +143,11 @@ fn measure(services: usize) -> Result<Seen> {
     let term = bed.client(LEADER).status().map(|status| status.term).unwrap_or_default();
     let mut steering = Tail::of(bed.steering_record());
     steering.read::<SteeringLine>();
-    first.kill();
+    let line = UnixStream::connect(bed.socket(LEADER)).context("cannot connect to the leader")?;
+    let noticing = std::thread::spawn(|| broken(line));
+    let killed = first.kill();
+    let noticed = noticing.join().ok().context("nobody noticed")?;
+    seen.push(("leader killed to its connections broken, ms", millis(noticed.saturating_sub(killed))));
     let named = bed.name_leader(NEXT);
     bed.wait_leading(NEXT);
     seen.push(("takeover: named to leading, ms", millis(since_boot() - named)));
@@ -213,6 +218,13 @@ fn wait_ready(bed: &Bed, name: &str) {
             }
         }
     });
+}
+
+/// When a connection is seen to be broken: what the other replicas notice a death by.
+fn broken(mut line: UnixStream) -> Duration {
+    let mut read = [0; 1024];
+    while line.read(&mut read).is_ok_and(|read| read > 0) {}
+    since_boot()
 }
 
 fn first_row(bed: &Bed) -> Result<Duration> {

@@ -203,8 +203,9 @@ impl Reign {
         self.0.grants.others_stopped(key, kinds).await;
     }
 
-    /// The plugin said that it has stopped, or is dead.
+    /// The plugin said that it has stopped, with everything of earlier sessions, or is dead.
     pub(super) fn returned(&self, key: &str) {
+        self.0.grants.discharged(key);
         if let Some(own) = lock(&self.0.grants.own).get_mut(key) {
             own.returned = true;
         }

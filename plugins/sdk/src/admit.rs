@@ -111,9 +111,9 @@ impl Shell {
         crew
     }
 
-    /// The service's last crew, if any of it still runs.
-    pub(crate) fn lingering(&self, name: &str) -> Option<Arc<Crew>> {
-        lock(&self.crews).get(name).filter(|crew| !crew.is_gone()).cloned()
+    /// The service's last crew of the sessions up to the one of this number, if any of it still runs.
+    pub(crate) fn lingering(&self, name: &str, session: u64) -> Option<Arc<Crew>> {
+        lock(&self.crews).get(name)?.at_work(session)
     }
 
     /// Whatever still runs of the sessions up to the one of this number, with the names of its services. Forgets the crews

@@ -8,6 +8,7 @@ use om_api::v1::attend_response::{Opened, Released};
 use om_api::v1::{AttendRequest, AttendResponse};
 use om_api::{Error, Reason};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -98,9 +99,9 @@ impl Shell {
         let shell = self.clone();
         self.tasks.spawn(async move {
             drive(&shell, &session, incoming, authority, asks).await;
-            let left = stop(&shell, &session).await;
+            let (left, released) = stop(&shell, &session).await;
             // What was given back needs no more words, if its manager lived to hear it.
-            if !session.is_releasing() || !speaking.await.unwrap_or_default() {
+            if !released || !speaking.await.unwrap_or_default() {
                 will::execute(&shell, &session, left).await;
             }
         });
@@ -172,25 +173,31 @@ fn heard(session: &Session, asks: &mut Asks, authority: Duration, request: Atten
     }
 }
 
-/// Drops and joins whatever acts for the session, then says so. Returns what does not stop.
-async fn stop(shell: &Shell, session: &Session) -> Vec<Arc<Crew>> {
+/// Drops and joins whatever acts for the session, then says so. Returns what does not stop, and whether the session was given
+/// back as a whole.
+async fn stop(shell: &Shell, session: &Session) -> (Vec<Arc<Crew>>, bool) {
     session.saves.close();
+    let begun = Instant::now();
     // In order, and some at a time: the first services of the next session need not wait for the last of this one.
     let crews: Vec<Arc<Crew>> = session.services.all().iter().map(|record| record.crew()).collect();
     for some in crews.chunks(STOPPED_AT_ONCE) {
         some.iter().for_each(|crew| crew.stop());
-        // Whoever takes longer is waited for below.
-        let _ = tokio::time::timeout(TURN, gone(some)).await;
+        // Whoever takes longer is waited for below, and when it takes long everybody is.
+        if begun.elapsed() < STOP_BOUND / 2 {
+            let _ = tokio::time::timeout(TURN, gone(some)).await;
+        }
     }
     drop(crews);
     let at_work = || shell.at_work(session.number).into_iter();
-    let left: Vec<_> = at_work().map(|(_, crew)| crew).collect();
-    let all_gone = tokio::time::timeout(STOP_BOUND, gone(&left)).await.is_ok();
+    // Also what is left of earlier sessions.
+    let left: Vec<_> = at_work().map(|(_, crew)| crew).inspect(|crew| crew.stop()).collect();
+    let all_gone = tokio::time::timeout_at(begun + STOP_BOUND, gone(&left)).await.is_ok();
     let why = session.authority.why_ended();
     tracing::info!(term = session.term, manager = session.manager, all_gone, "attendance ended: {why}");
     let (hanging, left): (Vec<_>, Vec<_>) = at_work().unzip();
+    let released = hanging.is_empty() && session.is_releasing();
     session.outbox.close(match hanging.first() {
-        None if session.is_releasing() => Ok(Some(Released {})),
+        None if released => Ok(Some(Released {})),
         None => Err(fenced(format!("the session is over: {why}")).into()),
         Some(name) => {
             tracing::error!(service = &**name, "a task does not stop: it blocks its thread");
@@ -198,7 +205,7 @@ async fn stop(shell: &Shell, session: &Session) -> Vec<Arc<Crew>> {
         }
     });
     session.stopped.cancel();
-    left
+    (left, released)
 }
 
 /// Returns when all of these are gone.

@@ -64,8 +64,18 @@ impl Crew {
         self.over.cancel();
     }
 
-    /// Returns when every task of a stopped crew has been dropped.
+    /// Returns when every task of a stopped crew, and of those before it, has been dropped.
     pub(crate) async fn gone(&self) {
+        self.ended().await;
+        // One that has no member yet has waited for nobody.
+        let mut before = self.earlier();
+        while let Some(crew) = before {
+            crew.ended().await;
+            before = crew.earlier();
+        }
+    }
+
+    async fn ended(&self) {
         self.tasks.close();
         self.tasks.wait().await;
     }
@@ -108,6 +118,25 @@ mod tests {
         leave.cancel();
         second.gone().await;
         assert!(began.load(Ordering::SeqCst) && first.is_gone() && second.at_work(2).is_none());
+    }
+
+    #[tokio::test]
+    async fn between_two_crews_one_that_never_had_a_member_hides_nothing() {
+        let leave = CancellationToken::new();
+        let first = Crew::new(1, None);
+        first.spawn_on(&Handle::current(), leave.clone().cancelled_owned());
+        tokio::task::yield_now().await;
+        let between = Crew::new(2, Some(first));
+        let third = Crew::new(3, Some(between.clone()));
+        let began = Arc::new(AtomicBool::new(false));
+        let mark = began.clone();
+        third.spawn_on(&Handle::current(), async move { mark.store(true, Ordering::SeqCst) });
+        tokio::task::yield_now().await;
+        assert!(!began.load(Ordering::SeqCst) && third.at_work(2).is_some());
+        between.spawn_on(&Handle::current(), async { unreachable!("it is over") });
+        leave.cancel();
+        third.gone().await;
+        assert!(began.load(Ordering::SeqCst));
     }
 
     #[tokio::test]

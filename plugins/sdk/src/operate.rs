@@ -157,20 +157,17 @@ impl Shell {
         let name = request.into_inner().name;
         // Not `authorize`: to stop needs no authority, and when it has lapsed everything has stopped.
         let session = self.attended_by(&caller, "free")?;
-        let record = session.services.get(&name);
-        if let Some(record) = &record {
-            record.crew().stop();
-            session.services.remove(record);
-        }
-        self.left_alone(&name).await?;
+        let record = session.services.lock().remove(name.as_str()).inspect(|record| record.crew().stop());
+        self.left_alone(&name, &session).await?;
         tracing::debug!(service = name, term = session.term, known = record.is_some(), "freed");
         let revision = record.map_or(0, |record| record.newest().revision);
         Ok(Response::new(v1::FreeResponse { revision }))
     }
 
-    /// Returns when no task of this service runs any more.
-    async fn left_alone(&self, name: &str) -> Result<(), Error> {
-        if let Some(crew) = self.lingering(name)
+    /// Returns when no task of this service runs any more, of this session and of those before it.
+    async fn left_alone(&self, name: &str, session: &Session) -> Result<(), Error> {
+        // One of an earlier session may still wait for its turn to be stopped.
+        if let Some(crew) = self.lingering(name, session.number).inspect(|crew| crew.stop())
             && tokio::time::timeout(STOP_BOUND, crew.gone()).await.is_err()
         {
             let message =

@@ -123,16 +123,21 @@ impl Service {
     /// The same, as of the declaration of `revision`, for a plugin that may have missed a newer one. `Ready` as of an
     /// older declaration is shown as pending.
     pub fn report_at(&self, revision: u64, report: Report) {
-        if !self.crew.over().is_cancelled() && self.record.report(revision, report) {
+        if !self.is_over() && self.record.report(revision, report) {
             self.session.changed(&self.record);
         }
     }
 
     /// Sets phase and message, and keeps the members as last reported.
     pub(crate) fn note(&self, phase: v1::Phase, message: impl Into<String>) {
-        if !self.crew.over().is_cancelled() && self.record.note(phase, message) {
+        if !self.is_over() && self.record.note(phase, message) {
             self.session.changed(&self.record);
         }
+    }
+
+    /// Whether nobody is to hear of it any more.
+    fn is_over(&self) -> bool {
+        self.session.is_over() || self.crew.over().is_cancelled()
     }
 
     pub(crate) fn crew(&self) -> &Arc<Crew> {
