@@ -310,11 +310,11 @@ impl<'a> Group<'a> {
         self.bed(leader).commit(NAMES[leader], &recorded(self.base, "steered"), &["--wait"]).done();
     }
 
-    /// Callers at all replicas.
+    /// Callers at all replicas, who wait as long as an election may take.
     #[must_use]
     pub fn hammer(&self, callers: usize) -> Hammer {
         let sockets = NAMES.iter().enumerate().map(|(number, name)| self.bed(number).socket(name));
-        Hammer::start(sockets.collect(), &recorded(self.base, "hammered"), callers)
+        Hammer::start(sockets.collect(), &recorded(self.base, "hammered"), callers, self.patience)
     }
 
     /// Users of all replicas, which must be on one host: the client library goes where it is sent.

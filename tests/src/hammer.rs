@@ -25,9 +25,8 @@ use crate::{Failure, Spec};
 const PACE: Duration = Duration::from_millis(1);
 // After so long without an answer the others are asked too.
 const SILENCE: Duration = Duration::from_millis(5);
-// How long one replica may take for one attempt, and a call in all.
+// How long one replica may take for one attempt.
 const ATTEMPT: Duration = Duration::from_secs(2);
-const CALL: Duration = Duration::from_secs(30);
 
 /// What was acknowledged to a caller.
 #[derive(Clone, Debug)]
@@ -86,6 +85,7 @@ pub fn longest_gap(moments: impl Iterator<Item = Duration>, from: Duration, to: 
 struct Shared {
     replicas: Vec<ServicePluginClient<Channel>>,
     answered: AtomicUsize,
+    patience: Duration,
     told: Mutex<Told>,
     end: AtomicBool,
 }
@@ -99,12 +99,13 @@ pub struct Hammer {
 
 impl Hammer {
     /// So many callers at the replicas that serve these sockets. Each commits a service of its own: the given one, with
-    /// its own number behind the name and a new label each time.
+    /// its own number behind the name and a new label each time. A call that nobody acknowledges within `patience` has
+    /// failed.
     ///
     /// # Panics
     /// If no runtime can be had.
     #[must_use]
-    pub fn start(sockets: Vec<PathBuf>, spec: &Spec, callers: usize) -> Self {
+    pub fn start(sockets: Vec<PathBuf>, spec: &Spec, callers: usize, patience: Duration) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -114,7 +115,7 @@ impl Hammer {
             sockets.into_iter().map(|socket| ServicePluginClient::new(channel(socket))).collect()
         });
         let (answered, told, end) = (AtomicUsize::new(0), Mutex::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { replicas, answered, told, end });
+        let shared = Arc::new(Shared { replicas, answered, patience, told, end });
         let mut tasks = JoinSet::new();
         for number in 0..callers {
             let (shared, mut spec) = (shared.clone(), spec.clone());
@@ -164,7 +165,7 @@ impl Shared {
             }
             let asked = since_boot();
             let request = spec.clone().label("number", number).commit();
-            match timeout(CALL, self.call(&request)).await {
+            match timeout(self.patience, self.call(&request)).await {
                 Ok(Ok(answer)) => {
                     let (service, revision) = (spec.name.clone(), answer.revision);
                     let at = since_boot();
@@ -172,7 +173,7 @@ impl Shared {
                 }
                 Ok(Err(failure)) => self.told().failed.push(failure),
                 Err(_) => {
-                    let message = format!("nobody acknowledged it within {CALL:?}");
+                    let message = format!("nobody acknowledged it within {:?}", self.patience);
                     self.told().failed.push(Failure { code: Code::DeadlineExceeded, reason: None, message });
                 }
             }

@@ -256,7 +256,7 @@ fn callers_go_on_with_the_next_leader_and_are_told_the_truth() {
     bed.manager("b", &[]);
     bed.name_leader("a");
     bed.wait_leading("a");
-    let hammer = Hammer::start(vec![bed.socket("a"), bed.socket("b")], &recorded(&bed, "hammered"), 2);
+    let hammer = Hammer::start(vec![bed.socket("a"), bed.socket("b")], &recorded(&bed, "hammered"), 2, SOON);
     wait_until("commits at a", SOON, || hammer.accepted() > 20);
     let killed = a.kill();
     bed.name_leader("b");

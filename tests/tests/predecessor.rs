@@ -95,7 +95,7 @@ fn when_the_leadership_flaps_in_mid_commit_the_loser_steers_nothing_and_no_commi
     here.name_leader("a");
     here.wait_leading("a");
     let sockets = vec![here.socket("a"), there.socket("b")];
-    let hammer = Hammer::start(sockets, &recorded(&here, "flap").with("every_ms", 20), 8);
+    let hammer = Hammer::start(sockets, &recorded(&here, "flap").with("every_ms", 20), 8, SOON);
     wait_until("commits to be under way", SOON, || hammer.accepted() > 20);
 
     let mut random = Random::seeded(7);

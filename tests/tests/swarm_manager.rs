@@ -33,7 +33,7 @@ fn wait_says(group: &Group<'_>, number: usize, words: &str) {
     });
 }
 
-/// Makes a fault while callers hammer, who wait for half a minute; who leads then, and the term. No call fails, nothing
+/// Makes a fault while callers hammer, who wait as long as an election may take; who leads then, and the term. No call fails, nothing
 /// acknowledged is lost.
 fn under_load(group: &Group<'_>, bed: &Bed, what: &str, fault: impl FnOnce(usize)) -> (usize, u64) {
     let (leader, old) = settle(group);
