@@ -24,6 +24,12 @@ pub(super) struct Swarms<'a> {
 impl<'a> Swarms<'a> {
     pub(super) fn new(base: &'a Bed, log: &str) -> Self {
         let group = Group::beside_swarm(base, &["--log", log]);
+        // A node that is promoted begins with the last snapshot. It acknowledges no entry until it has caught up, some
+        // thousands of entries later, and a Swarm whose leader is demoted meanwhile may have no leader for minutes.
+        let snapshots = ["swarm", "update", "--snapshot-interval=500"];
+        wait_until("the Swarm to save snapshots often", ELECTION, || {
+            group.swarm().engine(0).ask(&snapshots).code == 0
+        });
         Self { base, group, demoted: AtomicUsize::new(NOBODY), handed: AtomicBool::new(false) }
     }
 

@@ -81,10 +81,7 @@ impl Shell {
             )
             .hint("a service is declared through the manager: om commit"));
         }
-        let mut services = session.services.lock();
-        if session.is_over() {
-            return Err(fenced(format!("commit of {name}: {}", session.authority.why_ended())));
-        }
+        let mut services = session.services_to_add_to(format_args!("commit of {name}"))?;
         let known = services.get(&name).filter(|record| !record.torn_down.is_cancelled()).cloned();
         let (record, changed) = match known {
             Some(record) if record.is_destroying() => {
@@ -216,10 +213,7 @@ impl Shell {
         session: &Arc<Session>,
         request: v1::DestroyRequest,
     ) -> Result<(Arc<Record>, bool), Error> {
-        let mut services = session.services.lock();
-        if session.is_over() {
-            return Err(fenced(format!("destroy of {}: {}", request.name, session.authority.why_ended())));
-        }
+        let mut services = session.services_to_add_to(format_args!("destroy of {}", request.name))?;
         let record = match services.get(request.name.as_str()) {
             Some(record) if record.is_destroying() => return Ok((record.clone(), true)),
             Some(record) => {

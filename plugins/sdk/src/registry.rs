@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::record::Record;
 
-type Map = BTreeMap<Arc<str>, Arc<Record>>;
+pub(crate) type Services = BTreeMap<Arc<str>, Arc<Record>>;
 
 /// By name, in order.
 #[derive(Default)]
-pub(crate) struct Registry(Mutex<Map>);
+pub(crate) struct Registry(Mutex<Services>);
 
 impl Registry {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Map> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Services> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,18 +1,21 @@
 //! One manager's attendance, from `Opened` to its end.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use om_api::Error;
 use om_api::clock::Clock;
 use om_api::v1::attend_request as to;
 use om_api::v1::attend_response::SaveState;
 use tokio::sync::{OwnedMutexGuard, broadcast};
 use tokio_util::sync::CancellationToken;
 
+use crate::admit::fenced;
 use crate::authority::Authority;
 use crate::outbox::Outbox;
 use crate::record::Record;
-use crate::registry::Registry;
+use crate::registry::{Registry, Services};
 use crate::saves::{Answer, Saves};
 use crate::will::Will;
 
@@ -87,8 +90,20 @@ impl Session {
         let _ = self.feed.send(record.name.clone());
     }
 
-    /// Whether it is over, and nothing may begin in it any more. To be asked under the lock of its services by whoever adds
-    /// to them: what was added before is stopped with the others.
+    /// Its services, locked: whoever adds to them does it before the session is over, and what was added before is stopped
+    /// with the others. Else an error: `what` is fenced.
+    pub(crate) fn services_to_add_to(
+        &self,
+        what: fmt::Arguments<'_>,
+    ) -> Result<MutexGuard<'_, Services>, Error> {
+        let services = self.services.lock();
+        if self.is_over() {
+            return Err(fenced(format!("{what}: {}", self.authority.why_ended())));
+        }
+        Ok(services)
+    }
+
+    /// Whether it is over, and nothing may begin in it any more.
     pub(crate) fn is_over(&self) -> bool {
         self.authority.over().is_cancelled()
     }

@@ -72,6 +72,8 @@ impl Shared {
         }
         let opened = opening.is_some();
         let sent = self.kv.txn(&txn, self.tuning.patience).await;
+        // Why it was refused, where it may have been made all the same.
+        let mut refused = None;
         let look = match sent {
             Ok(answer) if answer.succeeded => {
                 let look = self.judge_claim(&answer, &before, &cluster)?;
@@ -89,10 +91,7 @@ impl Shared {
                     Error::Unavailable { .. } => of_write(&error),
                     known => known,
                 })?;
-                let made = look.leader.as_ref().is_some_and(|(newest, _)| newest.nonce == record.nonce);
-                if !made && matches!(error, om_kv::Error::NoSpace(_)) {
-                    return Err(told(&error));
-                }
+                refused = matches!(error, om_kv::Error::NoSpace(_)).then(|| told(&error));
                 look
             }
             Err(error) => return Err(told(&error)),
@@ -103,7 +102,8 @@ impl Shared {
                 self.assume(record, look, term, None).await?;
                 Ok(Some(token(term, cluster, previous, opened)))
             }
-            Err(Error::Unavailable { .. }) if moved_on => Ok(None),
+            Err(Error::Unavailable { .. }) if moved_on && refused.is_none() => Ok(None),
+            Err(unclear @ Error::Unavailable { .. }) => Err(refused.unwrap_or(unclear)),
             Err(error) => Err(error),
         }
     }
