@@ -137,7 +137,7 @@ fn left_alone(effects: &[Effect<'_>], calls: &Calls<'_>, authority: Duration, fo
                 _ => continue,
             };
             // A tearing down may follow a freeing, and the other way round nothing may.
-            let again = |by: &Call<'_>, until: Duration| {
+            let again = |by: &Call<'_>| {
                 let counts = match by.intent {
                     Intent::Commit { .. } => true,
                     Intent::Destroy => word == "freed",
@@ -145,13 +145,13 @@ fn left_alone(effects: &[Effect<'_>], calls: &Calls<'_>, authority: Duration, fo
                 };
                 counts
                     && by.may_declare()
-                    && by.called.at <= until
                     && (by.is_unclear() || by.answered.is_some_and(|told| told.event.at >= call.called.at))
             };
             let from = effects.partition_point(|effect| effect.event.at <= answered.event.at + grace);
-            let late = effects[from..].iter();
-            let mut late = late.filter(|effect| !about.iter().any(|by| again(by, effect.event.at)));
-            if let Some(effect) = late.next() {
+            let Some(effect) = effects.get(from) else { continue };
+            // Of all effects after that the first is the judge: what excuses one excuses every later one.
+            let mut asked = about.iter().take_while(|by| by.called.at <= effect.event.at);
+            if !asked.any(|by| again(by)) {
                 let what = format!("{service} was acted on ({:?}) after it had been {word}", effect.deed);
                 let evidence = call.evidence().into_iter().chain([effect.event]);
                 found.push(Violation::new(Invariant::LeftAlone, what, evidence));
