@@ -23,6 +23,7 @@ use prost::Message;
 
 use crate::cpu;
 use crate::figures::{Figures, millis};
+use crate::plot::{Line, Panel, Plot, What};
 use crate::report::{self, Section, environment};
 
 /// `om-bench large`.
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     /// The file that the table is written into, between its markers
     #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
     into: PathBuf,
+    /// The plot
+    #[arg(long, value_name = "FILE", default_value = "docs/plots/large.svg")]
+    plot: PathBuf,
     /// Only print the table
     #[arg(long)]
     no_write: bool,
@@ -49,6 +53,12 @@ const RECORDED: usize = 100;
 const SAMPLE: usize = 100;
 /// How long an idle program is watched.
 const IDLE: Duration = Duration::from_secs(5);
+/// The rows that are drawn, by panel.
+const PLOTTED: [(&str, &[&str]); 3] = [
+    ("microseconds, p50", &["`describe`, p50 us", "a commit, p50 us"]),
+    ("MiB resident", &["resident, leading, MiB", "resident, following, MiB"]),
+    ("milliseconds to all ready", &["cold start to all ready, ms", "takeover: named to all ready, ms"]),
+];
 const LEADER: &str = "a";
 const NEXT: &str = "b";
 
@@ -97,9 +107,31 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("{text}");
     if !args.no_write {
         let section = Section::new("large", "A large state, mode `os`", "cargo xtask bench --release large");
-        report::write(&args.into, &section, &text)?;
+        report::write(
+            &args.into,
+            &section,
+            &format!("{text}\n![the same over the services](plots/large.svg)\n"),
+        )?;
+        draw(&args.services, &columns).write(&args.plot)?;
     }
     Ok(())
+}
+
+/// What shows a cliff if there is one.
+fn draw(services: &[usize], columns: &[Seen]) -> Plot {
+    let line = |name: &&str| {
+        let seen = |column: &Seen| column.iter().find(|(what, _)| what == name)?.1.parse().ok();
+        let points = services.iter().zip(columns);
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+        let points =
+            points.filter_map(|(services, column)| Some((*services as f64, seen(column)?))).collect();
+        Line { name: (*name).to_owned(), points }
+    };
+    let panel = |(title, names): &(&str, &[&str])| {
+        let (across, lines) = ("services".to_owned(), names.iter().map(line).collect());
+        Panel { title: (*title).to_owned(), what: What::Lines { across, lines } }
+    };
+    Plot(PLOTTED.iter().map(panel).collect())
 }
 
 fn measure(services: usize) -> Result<Seen> {

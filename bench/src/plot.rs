@@ -73,8 +73,10 @@ impl Panel {
 
     #[expect(clippy::cast_possible_truncation, reason = "within the picture")]
     fn draw_bars(&self, area: &Area<'_>, bars: &[(String, f64)]) -> Drawn {
-        const NAMES: i32 = 150;
+        const LETTER: usize = 7;
         const FIGURES: i32 = 90;
+        let longest = bars.iter().map(|bar| bar.0.chars().count()).max().unwrap_or(0);
+        let names = i32::try_from(LETTER * longest + 24).unwrap_or(i32::MAX);
         let room = area.titled(&self.title, ("sans-serif", 16))?;
         let (width, height) = room.dim_in_pixel();
         let (width, height) = (width.cast_signed(), height.cast_signed());
@@ -82,13 +84,13 @@ impl Panel {
         let step = height / i32::try_from(bars.len().max(1)).unwrap_or(i32::MAX);
         let mut top = 0;
         for ((name, figure), colour) in bars.iter().zip(COLOURS.iter().cycle()) {
-            let length = (f64::from(width - NAMES - FIGURES) * figure / most) as i32;
-            let corners = [(NAMES, top + 3), (NAMES + length, top + step - 3)];
+            let length = (f64::from(width - names - FIGURES) * figure / most) as i32;
+            let corners = [(names, top + 3), (names + length, top + step - 3)];
             room.draw(&Rectangle::new(corners, colour.filled()))?;
             let middle = top + step / 2 - 7;
             room.draw(&Text::new(name.clone(), (8, middle), ("sans-serif", 14)))?;
             let figure = if *figure < 100.0 { format!("{figure:.1}") } else { format!("{figure:.0}") };
-            room.draw(&Text::new(figure, (NAMES + length + 6, middle), ("sans-serif", 14)))?;
+            room.draw(&Text::new(figure, (names + length + 6, middle), ("sans-serif", 14)))?;
             top += step;
         }
         Ok(())

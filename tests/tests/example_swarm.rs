@@ -131,12 +131,12 @@ fn programs_that_are_not_there_are_named_and_no_image_is_made() {
         return;
     }
     let (bed, engine) = (Bed::new(), Engine::alone());
-    let images = engine.docker(&["images"]);
+    let images = engine.docker(&["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]);
     let refused = image(&bed, &engine, &["--bin", "/does/not/exist"]);
     assert!(refused.code == 1 && refused.stderr.contains("/does/not/exist/om is missing"), "{refused:?}");
     let refused = image(&bed, &engine, &["--push"]);
     assert!(refused.code == 2 && refused.stderr.contains("usage:"), "{refused:?}");
-    assert_eq!(engine.docker(&["images"]), images);
+    assert_eq!(engine.docker(&["images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}"]), images);
 }
 
 #[test]

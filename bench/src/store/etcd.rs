@@ -12,11 +12,11 @@ use om_store::kv::KvStore;
 use om_system_tests::{Bed, EtcdCluster, Pace};
 use tokio::runtime::Runtime;
 
-use super::{Args, Held, SERVICE_BYTES, in_turn, row, rows_by_size};
+use super::{Args, Held, Row, SERVICE_BYTES, in_turn, row, rows_by_size};
 use crate::figures::Figures;
 
 /// One member: a put there and a commit have the same way to go.
-pub(super) fn measure(runtime: &Runtime, args: &Args) -> Result<String> {
+pub(super) fn measure(runtime: &Runtime, args: &Args) -> Result<Vec<Row>> {
     ensure!(EtcdCluster::possible(), "etcd and etcdctl are missing: cargo xtask setup");
     let bed = Bed::new();
     let cluster = EtcdCluster::local(&bed, 1, Pace::DEFAULT);
@@ -30,8 +30,10 @@ pub(super) fn measure(runtime: &Runtime, args: &Args) -> Result<String> {
             of_etcd.rounds.push(since_boot() - begun);
             of_store.rounds.push(one.commit(number).await?);
         }
-        let mut rows = row("etcd's own put of 1.15 kB", &of_etcd, None);
-        rows += &row("a commit of as much, 1 client", &of_store, Some((&of_etcd, "a put")));
+        let mut rows = vec![
+            row("etcd's own put of 1.15 kB", &of_etcd, None),
+            row("a commit of as much, 1 client", &of_store, Some((&of_etcd, "a put"))),
+        ];
         let mut held = Vec::new();
         for services in &args.services {
             let mut one = open(&cluster, &services.to_string()).await?;
@@ -39,7 +41,8 @@ pub(super) fn measure(runtime: &Runtime, args: &Args) -> Result<String> {
             held.push(one);
         }
         let figures = in_turn(&held, args.commits).await?;
-        Ok(rows + &rows_by_size(&args.services, &figures))
+        rows.extend(rows_by_size(&args.services, &figures));
+        Ok(rows)
     })
 }
 

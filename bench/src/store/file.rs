@@ -12,10 +12,10 @@ use om_api::clock::since_boot;
 use om_store::file::FileStore;
 use om_store::file::disk::{Disk, DiskFile, RealDisk};
 
-use super::{Args, Held, MANY, SERVICE_BYTES, in_turn, row, rows_by_size};
+use super::{Args, Held, MANY, Row, SERVICE_BYTES, in_turn, row, rows_by_size};
 use crate::figures::Figures;
 
-pub(super) async fn measure(args: &Args) -> Result<String> {
+pub(super) async fn measure(args: &Args) -> Result<Vec<Row>> {
     // Beside the programs, for a temporary directory may be memory.
     let dir = tempfile::tempdir_in(std::env::current_exe()?.parent().unwrap_or(Path::new(".")))?;
     let syncs = Arc::new(AtomicUsize::new(0));
@@ -30,15 +30,18 @@ pub(super) async fn measure(args: &Args) -> Result<String> {
         of_disk.rounds.push(since_boot() - begun);
         of_store.rounds.push(one.commit(number).await?);
     }
-    let mut rows = row("a write of 1.15 kB and `fdatasync`", &of_disk, None);
-    rows += &row("a commit of as much, 1 client", &of_store, Some((&of_disk, "fdatasync")));
+    let mut rows = vec![
+        row("a write of 1.15 kB and `fdatasync`", &of_disk, None),
+        row("a commit of as much, 1 client", &of_store, Some((&of_disk, "fdatasync"))),
+    ];
 
     let before = syncs.load(Ordering::Relaxed);
     let many = one.many(args.commits * MANY, MANY).await?;
     let synced = syncs.load(Ordering::Relaxed) - before;
     let what = format!("a commit, {MANY} clients: {} commits, {synced} syncs", many.rounds.len());
-    rows += &row(&what, &many, Some((&of_disk, "fdatasync")));
-    rows += &format!("| commits a sync, {MANY} clients | {:.1} | | |\n", ratio(many.rounds.len(), synced));
+    rows.push(row(&what, &many, Some((&of_disk, "fdatasync"))));
+    let cells = [format!("{:.1}", ratio(many.rounds.len(), synced)), String::new(), String::new()];
+    rows.push(Row { what: format!("commits a sync, {MANY} clients"), p50: None, cells });
 
     let mut held = Vec::new();
     for services in &args.services {
@@ -47,7 +50,8 @@ pub(super) async fn measure(args: &Args) -> Result<String> {
         held.push(one);
     }
     let figures = in_turn(&held, args.commits).await?;
-    Ok(rows + &rows_by_size(&args.services, &figures))
+    rows.extend(rows_by_size(&args.services, &figures));
+    Ok(rows)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]

@@ -14,6 +14,7 @@ use om_api::clock::{since_boot, wall_unix_ms};
 use om_store::{Candidate, Change, Store, Term, Token};
 
 use crate::figures::Figures;
+use crate::plot::{Panel, Plot, What};
 use crate::report::{self, ETCD, Section, environment};
 
 /// What keeps the state.
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// The file that the tables are written into, between their markers
     #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
     into: PathBuf,
+    /// The directory of the plots
+    #[arg(long, value_name = "DIR", default_value = "docs/plots")]
+    plots: PathBuf,
     /// Only print the tables
     #[arg(long)]
     no_write: bool,
@@ -53,9 +57,9 @@ const SERVICE_BYTES: usize = 1150;
 /// The command.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    for (mode, name, title) in [
-        (Backend::File, "store file", "A durable commit, file store"),
-        (Backend::Etcd, "store etcd", "A durable commit, etcd store"),
+    for (mode, name, plot, title) in [
+        (Backend::File, "store file", "store-file.svg", "A durable commit, file store"),
+        (Backend::Etcd, "store etcd", "store-etcd.svg", "A durable commit, etcd store"),
     ] {
         if args.mode.is_some_and(|wanted| wanted != mode) {
             continue;
@@ -65,13 +69,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Backend::File => runtime.block_on(file::measure(args))?,
         };
         let text = format!(
-            "{}\n\n| what | p50 us | p99 us | ratio |\n| --- | --- | --- | --- |\n{rows}",
-            environment(&[ETCD])
+            "{}\n\n| what | p50 us | p99 us | ratio |\n| --- | --- | --- | --- |\n{}",
+            environment(&[ETCD]),
+            rows.iter().map(Row::text).collect::<String>()
         );
         println!("{title}\n{text}");
         if !args.no_write {
             let section = Section::new(name, title, "cargo xtask bench --release store");
-            report::write(&args.into, &section, &text)?;
+            report::write(&args.into, &section, &format!("{text}\n![the same as bars](plots/{plot})\n"))?;
+            draw(title, &rows).write(&args.plots.join(plot))?;
         }
     }
     Ok(())
@@ -129,17 +135,37 @@ async fn in_turn<S: Store>(held: &[Held<S>], commits: usize) -> Result<Vec<Figur
     Ok(figures)
 }
 
-/// A row of the table; the ratio is over `beside`.
-fn row(what: &str, figures: &Figures, beside: Option<(&Figures, &str)>) -> String {
+/// A row of a table.
+struct Row {
+    what: String,
+    /// Microseconds, where it is a time.
+    p50: Option<f64>,
+    cells: [String; 3],
+}
+
+impl Row {
+    fn text(&self) -> String {
+        format!("| {} | {} |\n", self.what, self.cells.join(" | "))
+    }
+}
+
+fn draw(title: &str, rows: &[Row]) -> Plot {
+    let bars = rows.iter().filter_map(|row| Some((row.what.clone(), row.p50?))).collect();
+    Plot(vec![Panel { title: format!("{title}: p50, microseconds"), what: What::Bars(bars) }])
+}
+
+/// The ratio is over `beside`.
+fn row(what: &str, figures: &Figures, beside: Option<(&Figures, &str)>) -> Row {
     let micros = |part| figures.quantile(part).map_or(f64::NAN, |it| it.as_secs_f64() * 1e6);
     let ratio = beside.and_then(|(other, name)| {
         let other = other.quantile(0.5)?.as_secs_f64() * 1e6;
         Some(format!("{:.2} x {name}", micros(0.5) / other))
     });
-    format!("| {what} | {:.0} | {:.0} | {} |\n", micros(0.5), micros(0.99), ratio.unwrap_or_default())
+    let cells = [format!("{:.0}", micros(0.5)), format!("{:.0}", micros(0.99)), ratio.unwrap_or_default()];
+    Row { what: what.to_owned(), p50: Some(micros(0.5)), cells }
 }
 
-fn rows_by_size(services: &[usize], figures: &[Figures]) -> String {
+fn rows_by_size(services: &[usize], figures: &[Figures]) -> Vec<Row> {
     let first = figures.first().zip(services.first());
     let rows = services.iter().zip(figures).map(|(stored, figures)| {
         let beside = first.map(|(first, stored)| (first, format!("with {stored}")));

@@ -43,7 +43,8 @@ pub(crate) fn check(calls: &Calls<'_>, events: &[&Event], rules: &Rules, found: 
             steps.entry(service).or_default().push(step);
         }
     }
-    for (service, steps) in steps {
+    for (service, mut steps) in steps {
+        tell_what_was_seen(&mut steps);
         match search::order(steps, rules.search) {
             Outcome::Found => {}
             Outcome::None { state, stuck } => {
@@ -54,6 +55,35 @@ pub(crate) fn check(calls: &Calls<'_>, events: &[&Event], rules: &Rules, found: 
                 let what = format!("{service}: no order of its calls was found in {} states", rules.search);
                 found.push(Violation::new(Invariant::Decided, what, []));
             }
+        }
+    }
+}
+
+/// A declaration that nobody was told of and somebody saw was made before that was over, at the revision that was seen.
+fn tell_what_was_seen(steps: &mut [Step<'_>]) {
+    let mut seen = BTreeMap::<u64, (u64, Duration)>::new();
+    let mut committed = BTreeMap::<u64, usize>::new();
+    for step in &*steps {
+        let (value, revision) = match step.made {
+            Move::See(Some(found)) => (found.value, found.revision),
+            Move::Confirm { value, revision, .. } => (value, revision),
+            Move::Commit { value, .. } => {
+                *committed.entry(value).or_default() += 1;
+                continue;
+            }
+            _ => continue,
+        };
+        let (_, to) = seen.entry(value).or_insert((revision, step.to));
+        *to = step.to.min(*to);
+    }
+    for step in steps {
+        if let Move::Commit { value, told: told @ None, .. } = &mut step.made
+            && let Some((revision, to)) = seen.get(value)
+            // Of two that declare the same it may have been either.
+            && committed.get(value) == Some(&1)
+        {
+            *told = Some(*revision);
+            step.to = *to;
         }
     }
 }

@@ -195,11 +195,21 @@ fn an_answer_to_something_else_cannot_be_judged() {
 }
 
 #[test]
+fn a_declaration_that_nobody_was_told_of_is_made_once_where_it_is_seen() {
+    let unclear = || (1, 0, commit(5), None);
+    let seen = [unclear(), (4, 5, Read, saw(5, 3)), (6, 7, commit(6), ok(4))];
+    explained(&[&seen[..], &[(8, 9, Read, saw(6, 4))]].concat());
+    rejected(&[&seen[..], &[(8, 9, Read, saw(5, 3))]].concat());
+    rejected(&[unclear(), (2, 3, Read, saw(5, 3)), (4, 5, Read, saw(5, 4))]);
+    explained(&[unclear(), unclear(), (2, 3, Read, saw(5, 3)), (4, 5, Read, saw(5, 4))]);
+}
+
+#[test]
 fn a_search_that_takes_too_long_says_so() {
     // Each of them may have come anywhere, and none of them explains what is seen.
     let mut calls: Vec<Told> = (10..30).map(|value| (1, 0, commit(value), None)).collect();
     calls.push((2, 3, Read, saw(1, 1)));
-    let rules = Rules { search: 1000, ..Rules::new(std::time::Duration::ZERO) };
+    let rules = Rules { search: 10, ..Rules::new(std::time::Duration::ZERO) };
     let found: Vec<Invariant> =
         check(&history(&calls), &rules).into_iter().map(|violation| violation.invariant).collect();
     assert_eq!(found, [Decided]);
