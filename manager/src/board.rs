@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use om_api::v1;
 use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
 
 /// How many observations a watcher may lag behind before it is brought up to date as a whole.
 const BACKLOG: usize = 1024;
@@ -56,37 +57,44 @@ impl Board {
 
     /// Takes in what is known now. What speaks of an older revision than is known is ignored.
     pub(crate) fn set(&self, service: &str, standing: Standing) {
-        self.set_unless(service, standing, |_| false);
-    }
-
-    /// Takes in the answer to a commit, unless the plugin's own word on that revision came first: it is newer.
-    pub(crate) fn answered(&self, service: &str, standing: Standing) {
-        let revision = standing.revision;
-        self.set_unless(service, standing, |known| known.attended && known.revision == revision);
-    }
-
-    fn set_unless(&self, service: &str, standing: Standing, knows_better: impl Fn(&Standing) -> bool) {
         let mut standings = self.lock();
-        match standings.get(service) {
-            Some(known)
-                if known.revision > standing.revision || *known == standing || knows_better(known) =>
-            {
-                return;
-            }
-            _ => standings.insert(service.to_owned(), standing.clone()),
-        };
-        drop(standings);
-        // No receiver is no error: nobody watches.
-        let _ = self.changes.send(Observation { service: service.to_owned(), standing });
+        self.put(&mut standings, service, standing);
     }
 
-    /// The plugin of these services is away: what it said last no longer counts.
+    /// Takes in the answer to a commit, unless the plugin's own word on that revision came first: it is newer. Returns
+    /// false, and takes nothing in, if the session that was asked is over: whoever serves the kind next was told nothing.
+    pub(crate) fn answered(&self, service: &str, standing: Standing, session: &CancellationToken) -> bool {
+        let mut standings = self.lock();
+        // Looked at under the lock: a session is closed first, and what it attends is noted as unattended then.
+        if session.is_cancelled() {
+            return false;
+        }
+        let known = standings.get(service);
+        if !known.is_some_and(|known| known.attended && known.revision == standing.revision) {
+            self.put(&mut standings, service, standing);
+        }
+        true
+    }
+
+    /// The session of the plugin of these services is over: what it said last no longer counts.
     pub(crate) fn unattended<'a>(&self, services: impl IntoIterator<Item = &'a str>, why: &str) {
         for service in services {
-            let Some(known) = self.get(service).filter(|known| known.attended) else { continue };
+            let mut standings = self.lock();
+            let Some(known) = standings.get(service).filter(|known| known.attended) else { continue };
             let phase = if known.phase == v1::Phase::Destroying { known.phase } else { v1::Phase::Pending };
-            self.set(service, Standing { phase, message: why.to_owned(), attended: false, ..known });
+            let standing =
+                Standing { phase, message: why.to_owned(), attended: false, revision: known.revision };
+            self.put(&mut standings, service, standing);
         }
+    }
+
+    fn put(&self, standings: &mut HashMap<String, Standing>, service: &str, standing: Standing) {
+        match standings.get(service) {
+            Some(known) if known.revision > standing.revision || *known == standing => return,
+            _ => standings.insert(service.to_owned(), standing.clone()),
+        };
+        // No receiver is no error: nobody watches.
+        let _ = self.changes.send(Observation { service: service.to_owned(), standing });
     }
 
     pub(crate) fn forget(&self, service: &str) {
@@ -119,10 +127,22 @@ mod tests {
         let board = Board::new();
         board.set("web", Standing { attended: false, ..standing(1, v1::Phase::Pending) });
         board.set("web", standing(1, v1::Phase::Ready));
-        board.answered("web", standing(1, v1::Phase::Pending));
+        let session = CancellationToken::new();
+        assert!(board.answered("web", standing(1, v1::Phase::Pending), &session));
         assert_eq!(board.get("web").map(|s| s.phase), Some(v1::Phase::Ready));
-        board.answered("web", standing(2, v1::Phase::Pending));
+        assert!(board.answered("web", standing(2, v1::Phase::Pending), &session));
         assert_eq!(board.get("web").map(|s| s.phase), Some(v1::Phase::Pending));
+    }
+
+    #[test]
+    fn an_answer_that_comes_after_its_session_does_not_count() {
+        let board = Board::new();
+        board.set("web", Standing { attended: false, ..standing(1, v1::Phase::Pending) });
+        let session = CancellationToken::new();
+        session.cancel();
+        board.unattended(["web"], "plugin lost");
+        assert!(!board.answered("web", standing(1, v1::Phase::Ready), &session));
+        assert_eq!(board.get("web").map(|s| (s.phase, s.attended)), Some((v1::Phase::Pending, false)));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use futures_util::{Stream, StreamExt};
 use om_api::{Error, Reason, v1};
 use tracing::{debug, warn};
 
-use super::{PLUGIN_PATIENCE, Reign};
+use super::{PLUGIN_PATIENCE, Reign, Session};
 use crate::board::Standing;
 use crate::errors;
 use crate::records::{STATES, Stored, key};
@@ -90,19 +90,21 @@ impl Reign {
     pub(super) async fn forward(&self, stored: &Stored) {
         let name = stored.declaration.name.as_str();
         debug!(service = name, revision = stored.revision, "committing service {name}");
-        match self.try_forward(stored).await {
-            Ok(answer) => {
-                self.0.retries.forget(name);
-                let phase = v1::Phase::try_from(answer.phase).unwrap_or(v1::Phase::Pending);
-                let standing =
-                    Standing { revision: stored.revision, phase, message: answer.message, attended: true };
-                self.0.board.answered(name, standing);
-            }
-            Err(error) => self.postpone(stored, &error),
+        let (answer, session) = match self.try_forward(stored).await {
+            Ok(taken) => taken,
+            Err(error) => return self.postpone(stored, &error),
+        };
+        let phase = v1::Phase::try_from(answer.phase).unwrap_or(v1::Phase::Pending);
+        let standing = Standing { revision: stored.revision, phase, message: answer.message, attended: true };
+        if self.0.board.answered(name, standing, &session.closed) {
+            self.0.retries.forget(name);
+        } else {
+            self.postpone(stored, &errors::unavailable(&session.plugin, "it was lost as it answered"));
         }
     }
 
-    async fn try_forward(&self, stored: &Stored) -> Result<v1::CommitResponse, Error> {
+    /// The plugin's answer, and the session that it was asked in.
+    async fn try_forward(&self, stored: &Stored) -> Result<(v1::CommitResponse, Session), Error> {
         let session = self.session(&stored.declaration.kind).await?;
         let state = self.0.realm.store.view().get(&key(STATES, &stored.declaration.name));
         let message = v1::CommitRequest {
@@ -115,7 +117,7 @@ impl Reign {
         let mut client = session.client();
         let answer = tokio::time::timeout(PLUGIN_PATIENCE, client.commit(request)).await;
         match answer {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Ok(answer)) => Ok((answer.into_inner(), session)),
             Ok(Err(status)) => Err(errors::of_plugin(&session.plugin, &status)),
             Err(_) => {
                 Err(errors::unavailable(&session.plugin, &format!("no answer within {PLUGIN_PATIENCE:?}")))
