@@ -25,8 +25,8 @@ use ways::{LEADER, Way};
 /// `om-bench pass`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How often each is measured
-    #[arg(long, default_value_t = 7)]
+    /// How often each is measured, in processes of its own
+    #[arg(long, default_value_t = 9)]
     rounds: usize,
     /// How long, in milliseconds
     #[arg(long, default_value_t = 500)]
@@ -101,20 +101,25 @@ const LARGE_BYTES: usize = 16 * 1024;
 
 /// The command.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let bed = Bed::new();
-    let mut ways = ways::start(&bed);
-    for (name, ballast) in [(SMALL, 0), (LARGE, LARGE_BYTES)] {
-        declare(&bed, name, ballast);
-    }
-    ways.retain(|way| args.only.is_empty() || args.only.iter().any(|only| way.name.contains(&**only)));
     let loads = loads();
-    let mut samples: BTreeMap<(usize, usize), Vec<Sample>> = BTreeMap::new();
+    let mut samples: BTreeMap<(usize, &str), Vec<Sample>> = BTreeMap::new();
+    let mut names = Vec::new();
     for round in 1..=args.rounds {
+        // New processes each round: how the scheduler places them moves a figure more than a round of calls does.
+        let bed = Bed::new();
+        let mut ways = ways::start(&bed);
+        for (name, ballast) in [(SMALL, 0), (LARGE, LARGE_BYTES)] {
+            declare(&bed, name, ballast);
+        }
+        ways.retain(|way| args.only.is_empty() || args.only.iter().any(|only| way.name.contains(&**only)));
+        names = ways.iter().map(|way| way.name).collect();
         for (which, load) in loads.iter().enumerate() {
-            for (number, way) in ways.iter().enumerate() {
+            // Nobody is always the first, or behind the same other.
+            ways.rotate_left(1);
+            for way in &ways {
                 let sample = measure(way, load, Duration::from_millis(args.lasting))
                     .with_context(|| format!("{}, {}", way.name, load.what))?;
-                samples.entry((which, number)).or_default().push(sample);
+                samples.entry((which, way.name)).or_default().push(sample);
             }
         }
         eprintln!("round {round} of {}", args.rounds);
@@ -123,8 +128,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .iter()
         .enumerate()
         .map(|(which, load)| {
-            let of_way = |(number, way): (usize, &Way)| (way.name, table::median(&samples[&(which, number)]));
-            table::Block { load, ways: ways.iter().enumerate().map(of_way).collect() }
+            let of_way = |name: &&'static str| (*name, table::median(&samples[&(which, *name)]));
+            table::Block { load, ways: names.iter().map(of_way).collect() }
         })
         .collect();
     let text = table::table(&rows, args.rounds);
