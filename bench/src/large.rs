@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// So many services of a kilobyte, one run after the other
     #[arg(long, value_delimiter = ',', default_value = "10,10000,100000")]
     services: Vec<usize>,
+    /// How often each is measured; the medians are told
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
     /// The file that the table is written into, between its markers
     #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
     into: PathBuf,
@@ -93,10 +96,13 @@ type Seen = Vec<(&'static str, String)>;
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut columns = Vec::new();
     for services in &args.services {
-        eprintln!("{services} services");
-        columns.push(measure(*services)?);
+        let rounds = (1..=args.rounds).map(|round| {
+            eprintln!("{services} services, round {round} of {}", args.rounds);
+            measure(*services)
+        });
+        columns.push(median(&rounds.collect::<Result<Vec<_>>>()?));
     }
-    let mut text = environment(&[]) + "\n\n| what |";
+    let mut text = environment(&[]) + &format!(" **Rounds:** {}, medians.\n\n| what |", args.rounds);
     args.services.iter().for_each(|services| text += &format!(" {services} services |"));
     text += &format!("\n| --- |{}\n", " --- |".repeat(columns.len()));
     for (row, (what, _)) in columns.first().into_iter().flatten().enumerate() {
@@ -117,10 +123,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Row by row, the middle one of the rounds; the higher of two.
+fn median(rounds: &[Seen]) -> Seen {
+    let row = |(row, (what, _)): (usize, &(&'static str, String))| {
+        let mut seen: Vec<&String> = rounds.iter().map(|round| &round[row].1).collect();
+        seen.sort_by(|a, b| number(a).total_cmp(&number(b)));
+        (*what, seen[seen.len() / 2].clone())
+    };
+    rounds.first().into_iter().flatten().enumerate().map(row).collect()
+}
+
+fn number(seen: &str) -> f64 {
+    seen.parse().unwrap_or(f64::NAN)
+}
+
 /// What shows a cliff if there is one.
 fn draw(services: &[usize], columns: &[Seen]) -> Plot {
     let line = |name: &&str| {
-        let seen = |column: &Seen| column.iter().find(|(what, _)| what == name)?.1.parse().ok();
+        let seen = |column: &Seen| Some(number(&column.iter().find(|(what, _)| what == name)?.1));
         let points = services.iter().zip(columns);
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
         let points =

@@ -26,7 +26,7 @@ use ways::{LEADER, Way};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How often each is measured, in processes of its own
-    #[arg(long, default_value_t = 9)]
+    #[arg(long, default_value_t = 15)]
     rounds: usize,
     /// How long, in milliseconds
     #[arg(long, default_value_t = 500)]
