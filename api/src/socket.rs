@@ -8,6 +8,7 @@
 mod address;
 mod bind;
 mod connect;
+mod local;
 mod server;
 mod stream;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod tls;
 pub use address::{Address, AddressError};
 pub use bind::{BindError, BoundSocket, MAX_PATH_BYTES, SocketOptions, bind};
 pub use connect::{ConnectError, Dialer, Dialling, Security, channel, connect, connect_by, system};
+pub use local::LocalStream;
 pub use server::server;
 pub use stream::Connection;
 pub use tls::{

@@ -22,11 +22,11 @@ use std::time::Duration;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::time::Sleep;
 use tokio_stream::Stream;
 
-use super::Address;
+use super::{Address, LocalStream};
 
 /// The longest path of a unix socket, in bytes (`sun_path` without its final NUL, unix(7)).
 pub const MAX_PATH_BYTES: usize = 107;
@@ -272,7 +272,7 @@ impl Drop for BoundSocket {
 }
 
 impl Stream for BoundSocket {
-    type Item = io::Result<UnixStream>;
+    type Item = io::Result<LocalStream>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         loop {
@@ -280,8 +280,9 @@ impl Stream for BoundSocket {
                 ready!(pause.as_mut().poll(context));
                 self.pause = None;
             }
-            match ready!(self.listener.poll_accept(context)) {
-                Ok((stream, _)) => return Poll::Ready(Some(Ok(stream))),
+            let accepted = ready!(self.listener.poll_accept(context));
+            match accepted.and_then(|(stream, _)| LocalStream::new(stream)) {
+                Ok(stream) => return Poll::Ready(Some(Ok(stream))),
                 // Too many open files, no memory, a peer that is gone already: the next one may do better.
                 Err(_) => self.pause = Some(Box::pin(tokio::time::sleep(ACCEPT_PAUSE))),
             }

@@ -13,6 +13,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
+use super::local::LocalStream;
 use super::stream::{ClientStream, Connection};
 use super::tls::{ClientTls, TlsProblem};
 use super::{Address, MAX_FRAME};
@@ -164,7 +165,7 @@ fn connector(
 
 async fn open(address: &Address, security: &Security) -> io::Result<Box<dyn Connection>> {
     let (host, port) = match address {
-        Address::Unix(path) => return Ok(Box::new(UnixStream::connect(path).await?)),
+        Address::Unix(path) => return Ok(Box::new(LocalStream::new(UnixStream::connect(path).await?)?)),
         Address::Tcp { host, port } => (host.as_str(), *port),
     };
     if matches!(security, Security::Clear) && !address.is_local() {
