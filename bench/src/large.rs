@@ -102,7 +102,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         });
         columns.push(median(&rounds.collect::<Result<Vec<_>>>()?));
     }
-    let mut text = environment(&[]) + &format!(" **Rounds:** {}, medians.\n\n| what |", args.rounds);
+    let program = std::fs::metadata(Bed::new().binary("om-manager")).context("no om-manager")?.len();
+    let mut text = environment(&[]);
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    let megabytes = program as f64 / 1e6;
+    text +=
+        &format!(" **Rounds:** {}, medians. **The program:** {megabytes:.1} MB.\n\n| what |", args.rounds);
     args.services.iter().for_each(|services| text += &format!(" {services} services |"));
     text += &format!("\n| --- |{}\n", " --- |".repeat(columns.len()));
     for (row, (what, _)) in columns.first().into_iter().flatten().enumerate() {
@@ -169,7 +174,6 @@ fn measure(services: usize) -> Result<Seen> {
     wait_ready(&bed, LEADER);
     seen.push(("cold start to all ready, ms", millis(since_boot() - begun)));
     seen.push(("resident, leading, MiB", mebibytes(&first)));
-    seen.push(("processor time when idle, % of a core", idle(&first)));
     seen.push(("first row of `om ls`, ms", millis(first_row(&bed)?)));
 
     let client = bed.client(LEADER).patience(PATIENCE);
@@ -191,6 +195,8 @@ fn measure(services: usize) -> Result<Seen> {
 
     let next = bed.manager(NEXT, &["--log", "3"]);
     warmed_up(&next);
+    // Not before: what a leader that has just begun does in the background, as to compact its journal, is done by now.
+    seen.push(("processor time when idle, leading, % of a core", idle(&first)));
     seen.push(("resident, following, MiB", mebibytes(&next)));
     let term = bed.client(LEADER).status().map(|status| status.term).unwrap_or_default();
     let mut steering = Tail::of(bed.steering_record());
