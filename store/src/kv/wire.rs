@@ -66,7 +66,7 @@ pub(crate) struct Manifest {
 pub(crate) struct EntryValue {
     #[prost(uint64, tag = "1")]
     pub(crate) revision: u64,
-    /// The nonce of the claim that it was written under.
+    /// The nonce of the claim that it was written under, and which of its writes it was.
     #[prost(string, tag = "2")]
     pub(crate) writer: String,
     /// The entry: as it is, or packed, or elsewhere.

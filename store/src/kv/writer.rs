@@ -38,6 +38,8 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     /// A write of which it is not known what became.
     open: Option<Batch>,
+    /// So many were begun.
+    begun: u64,
 }
 
 /// Entries in one transaction.
@@ -69,7 +71,7 @@ enum Outcome {
 
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, open: None }
+        Self { shared, open: None, begun: 0 }
     }
 
     pub(crate) async fn run(mut self, mut appends: mpsc::Receiver<Append>) {
@@ -136,7 +138,10 @@ impl Writer {
             // What is refused, is refused by the holder: a deposed one knows no better than that it is.
             self.shared.look().await.and_then(|_| self.shared.known().held(term).map(drop))
         } else {
-            self.write(term, &reign.record.nonce, entries).await
+            // A name of its own: two writes of one reign may be for the same revisions, when the first was refused.
+            self.begun += 1;
+            let writer = format!("{}.{}", reign.record.nonce, self.begun);
+            self.write(term, &writer, entries).await
         };
         for (reply, result) in waiting {
             let result = match (&written, result) {
