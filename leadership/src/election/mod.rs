@@ -197,7 +197,7 @@ impl ElectionDetector {
     pub async fn seen(&self) {
         let mut sight = self.sight.clone();
         // An error means that the detector has ended, and nothing will be seen.
-        let _ = sight.wait_for(|sight| matches!(sight, Some(Sighting::Seen(_)))).await;
+        let _ = sight.wait_for(|sight| matches!(sight, Some(Sighting::Seen { .. }))).await;
     }
 
     /// Tells the others that the leader of `term` leads no more, though not everything done under it is known to have

@@ -185,11 +185,11 @@ impl Register {
         Ok(answer)
     }
 
-    /// Puts a replica's record under its lease.
-    pub(super) async fn enter(&self, replica: &ReplicaRecord, lease: i64) -> Result<(), Error> {
+    /// Puts a replica's record under its lease, and gives the revision of that.
+    pub(super) async fn enter(&self, replica: &ReplicaRecord, lease: i64) -> Result<i64, Error> {
         let value = json(replica);
         let op = Op::Put { key: self.layout.replica(&replica.instance), value, lease };
-        self.kv.txn(&Txn::new().then(op), PATIENCE).await.map(drop)
+        self.kv.txn(&Txn::new().then(op), PATIENCE).await.map(|answer| answer.header.revision)
     }
 
     /// A transaction that is done only while the claim of `term` is the newest; else it tells the claim first.

@@ -21,8 +21,8 @@ const SILENCE: Duration = Duration::from_secs(4);
 /// What a replica sees of the election.
 #[derive(Clone, Debug)]
 pub(super) enum Sighting {
-    /// This.
-    Seen(Arc<Election>),
+    /// This, as it was at a revision.
+    Seen { election: Arc<Election>, revision: i64 },
     /// Nothing, and why.
     Blind(String),
 }
@@ -32,7 +32,7 @@ pub(super) async fn see(register: Register, seen: watch::Sender<Option<Sighting>
     loop {
         match register.look(LOOK).await {
             Ok((election, revision)) => {
-                seen.send_replace(Some(Sighting::Seen(Arc::new(election.clone()))));
+                seen.send_replace(Some(sighting(&election, revision)));
                 let why = follow(&register, election, revision, &seen).await;
                 tracing::debug!(why, "looking at the election afresh");
             }
@@ -44,11 +44,15 @@ pub(super) async fn see(register: Register, seen: watch::Sender<Option<Sighting>
     }
 }
 
+fn sighting(election: &Election, revision: i64) -> Sighting {
+    Sighting::Seen { election: Arc::new(election.clone()), revision }
+}
+
 /// Follows the election from a revision on, until that is not possible any more.
 async fn follow(
     register: &Register,
     mut election: Election,
-    revision: i64,
+    mut revision: i64,
     seen: &watch::Sender<Option<Sighting>>,
 ) -> String {
     let mut watching = register.watch(revision);
@@ -69,17 +73,19 @@ async fn follow(
             return why;
         }
         for event in &batch.events {
-            let kv = match event {
-                Event::Put(kv) => Some(kv),
-                Event::Delete { .. } => None,
+            // Not the batch's: that member may be further than what it has told.
+            let (kv, at) = match event {
+                Event::Put(kv) => (Some(kv), kv.modified),
+                Event::Delete { revision, .. } => (None, *revision),
             };
+            revision = revision.max(at);
             if let Err(why) = register.take(&mut election, event.key(), kv) {
                 return why;
             }
         }
         if !batch.events.is_empty() || std::mem::take(&mut blind) {
             blind = false;
-            seen.send_replace(Some(Sighting::Seen(Arc::new(election.clone()))));
+            seen.send_replace(Some(sighting(&election, revision)));
         }
     }
 }
@@ -97,11 +103,11 @@ pub(super) async fn be_seen(
         let here = here(&mut places).await;
         replica.place = here.clone().unwrap_or_default();
         match enter(&register, &replica, ttl).await {
-            Ok(lease) => {
+            Ok((lease, revision)) => {
                 tracing::debug!(instance = replica.instance, lease, "this replica is recorded");
                 let why = tokio::select! {
                     why = keep(&register, lease, ttl) => why,
-                    () = gone(&mut seen, &replica.instance) => "the record is gone".to_owned(),
+                    () = gone(&mut seen, &replica.instance, revision) => "the record is gone".to_owned(),
                     () = elsewhere(&mut places, here.as_ref()) => "this replica stands elsewhere".to_owned(),
                 };
                 tracing::info!(why, "the lease is lost; entering anew");
@@ -137,27 +143,29 @@ async fn elsewhere(places: &mut Option<watch::Receiver<Places>>, here: Option<&S
     }
 }
 
-/// Returns when a replica's record has been seen, and then was not there any more.
-async fn gone(seen: &mut watch::Receiver<Option<Sighting>>, instance: &str) {
-    for there in [true, false] {
-        let told = seen.wait_for(|sighting| match sighting {
-            Some(Sighting::Seen(election)) => election.replicas.contains_key(instance) == there,
-            Some(Sighting::Blind(_)) | None => false,
-        });
-        if told.await.is_err() {
-            std::future::pending::<()>().await;
+/// Returns when a replica's record, which was written at a revision, is not there in what is seen from then on. That it was
+/// there need not have been seen: of what changes quickly only the last is told.
+async fn gone(seen: &mut watch::Receiver<Option<Sighting>>, instance: &str, written: i64) {
+    let told = seen.wait_for(|sighting| match sighting {
+        Some(Sighting::Seen { election, revision }) => {
+            *revision >= written && !election.replicas.contains_key(instance)
         }
+        Some(Sighting::Blind(_)) | None => false,
+    });
+    if told.await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
-async fn enter(register: &Register, replica: &ReplicaRecord, ttl: Duration) -> Result<i64, Error> {
-    let granted = register.kv.grant(ttl, LOOK).await?;
-    if let Err(error) = register.enter(replica, granted.id).await {
+/// Puts a replica's record under a new lease: the lease, and the revision of the record.
+async fn enter(register: &Register, replica: &ReplicaRecord, ttl: Duration) -> Result<(i64, i64), Error> {
+    let lease = register.kv.grant(ttl, LOOK).await?.id;
+    let entered = register.enter(replica, lease).await;
+    if entered.is_err() {
         // A record that was written all the same goes with the lease.
-        let _ = register.kv.revoke(granted.id, PAUSE).await;
-        return Err(error);
+        let _ = register.kv.revoke(lease, PAUSE).await;
     }
-    Ok(granted.id)
+    entered.map(|revision| (lease, revision))
 }
 
 /// Keeps a lease alive for as long as that works.
@@ -175,5 +183,51 @@ async fn keep(register: &Register, lease: i64, ttl: Duration) -> String {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn waits(future: Pin<&mut impl Future<Output = ()>>) -> bool {
+        future.poll(&mut Context::from_waker(Waker::noop())) == Poll::Pending
+    }
+
+    fn recorded() -> Election {
+        let record = ReplicaRecord {
+            name: "a".to_owned(),
+            instance: "a-0".to_owned(),
+            host: String::new(),
+            endpoint: String::new(),
+            socket: String::new(),
+            place: String::new(),
+        };
+        Election { replicas: [("a-0".to_owned(), record)].into(), ..Election::default() }
+    }
+
+    #[test]
+    fn a_record_that_went_before_it_was_seen_is_gone() {
+        let (tell, mut seen) = watch::channel(None);
+        let mut waiting = pin!(gone(&mut seen, "a-0", 7));
+        assert!(waits(waiting.as_mut()), "nothing is seen");
+        let not_yet = [sighting(&Election::default(), 6), Sighting::Blind("fog".to_owned())];
+        for before in not_yet {
+            tell.send_replace(Some(before));
+            assert!(waits(waiting.as_mut()), "the record is still to be seen");
+        }
+        tell.send_replace(Some(sighting(&recorded(), 7)));
+        tell.send_replace(Some(sighting(&Election::default(), 8)));
+        assert!(!waits(waiting.as_mut()), "only its absence was told");
+    }
+
+    #[test]
+    fn a_record_that_is_seen_is_not_gone() {
+        let (_tell, mut seen) = watch::channel(Some(sighting(&recorded(), 9)));
+        assert!(waits(pin!(gone(&mut seen, "a-0", 7))));
     }
 }

@@ -147,8 +147,8 @@ impl Station {
 
     fn sighted(&mut self, sighting: Option<Sighting>) {
         match sighting {
-            Some(Sighting::Seen(_)) if self.register.went_back().is_some() => {}
-            Some(Sighting::Seen(election)) => {
+            Some(Sighting::Seen { .. }) if self.register.went_back().is_some() => {}
+            Some(Sighting::Seen { election, .. }) => {
                 for peer in self.lines.keep(&election.replicas) {
                     self.step(Input::Line(Change::Unlinked(peer)));
                 }

@@ -1,7 +1,7 @@
 //! An etcd that is full, or does not let us in.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use om_etcd::testing::Cluster;
@@ -96,11 +96,31 @@ async fn under_a_claim_that_was_retired_nothing_is_written_but_its_release() {
     assert_eq!(&handle.view().get("k").unwrap().value[..], b"1");
 }
 
-/// An etcd that says of the next write that there is no room for it, and does it, as a member does by whose measure the room ran out
-/// with that write.
+/// An etcd that says of a write that there is no room for it, and does it.
 struct Filling {
     etcd: Etcd,
-    runs_out: AtomicBool,
+    next: Mutex<Room>,
+}
+
+/// What becomes of the next write.
+enum Room {
+    Enough,
+    /// It is done at once, as by a member by whose measure the room ran out with it.
+    RunsOut,
+    /// It is done before the write after it, as where something on the way to etcd sent it twice.
+    OutForNow,
+    /// This one is still to be done.
+    Late(Txn),
+}
+
+impl Filling {
+    fn of(cluster: &Cluster) -> Arc<Self> {
+        Arc::new(Self { etcd: cluster.etcd(), next: Mutex::new(Room::Enough) })
+    }
+
+    fn now(&self, room: Room) -> Room {
+        std::mem::replace(&mut *self.next.lock().unwrap(), room)
+    }
 }
 
 impl fmt::Display for Filling {
@@ -124,9 +144,17 @@ impl Keyspace for Filling {
     }
 
     async fn txn(&self, txn: &Txn, patience: Duration) -> om_kv::Result<TxnAnswer> {
-        let done = self.etcd.txn(txn, patience).await;
-        if txn.only_reads() || !self.runs_out.swap(false, Ordering::SeqCst) {
-            return done;
+        if txn.only_reads() {
+            return self.etcd.txn(txn, patience).await;
+        }
+        match self.now(Room::Enough) {
+            Room::Enough => return self.etcd.txn(txn, patience).await,
+            Room::RunsOut => drop(self.etcd.txn(txn, patience).await),
+            Room::OutForNow => drop(self.now(Room::Late(txn.clone()))),
+            Room::Late(before) => {
+                self.etcd.txn(&before, patience).await?;
+                return self.etcd.txn(txn, patience).await;
+            }
         }
         let [what, place, why, hint] =
             [txn.to_string(), self.to_string(), "space exceeded".into(), String::new()];
@@ -150,18 +178,43 @@ impl Keyspace for Filling {
     }
 }
 
+fn over(etcd: Arc<Filling>) -> KvStore {
+    KvStore::tuned(etcd, &layout(), Tuning { patience: PATIENCE, ..Tuning::default() })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_was_done_though_there_was_no_room_is_known_to_be() {
     if !Cluster::available() {
         return;
     }
     let cluster = Cluster::start(1, &[]);
-    let etcd = Arc::new(Filling { etcd: cluster.etcd(), runs_out: AtomicBool::new(true) });
-    let tuning = Tuning { patience: PATIENCE, ..Tuning::default() };
-    let holder = KvStore::tuned(etcd.clone(), &layout(), tuning);
+    let etcd = Filling::of(&cluster);
+    etcd.now(Room::RunsOut);
+    let holder = over(etcd.clone());
     let token = claim(&holder, "holder").await.expect("the claim was made");
-    etcd.runs_out.store(true, Ordering::SeqCst);
+    etcd.now(Room::RunsOut);
     assert_eq!(holder.append(&token, put("k", "1")).await.unwrap(), 1);
     assert_eq!(holder.append(&token, put("k", "2")).await.unwrap(), 2);
     assert_eq!(&holder.view().get("k").unwrap().value[..], b"2");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_was_refused_and_done_late_is_not_taken_for_the_next_one() {
+    if !Cluster::available() {
+        return;
+    }
+    let cluster = Cluster::start(1, &[]);
+    let etcd = Filling::of(&cluster);
+    let holder = over(etcd.clone());
+    let token = claim(&holder, "holder").await.unwrap();
+    etcd.now(Room::OutForNow);
+    unavailable(holder.append(&token, put("k", "refused")).await, std::io::ErrorKind::QuotaExceeded, "space");
+    // By its number this entry is there; by its writer it is another's.
+    let error = holder.append(&token, put("k", "next")).await.unwrap_err();
+    assert!(matches!(error, Error::Unclear(_)), "{error}");
+    assert!(holder.append(&token, put("k", "after")).await.is_err(), "it knows no more what is stored");
+    let next = store(&cluster);
+    let token = claim(&next, "next").await.unwrap();
+    assert_eq!(&next.view().get("k").unwrap().value[..], b"refused");
+    assert_eq!(next.append(&token, put("k", "after")).await.unwrap(), 2);
 }
