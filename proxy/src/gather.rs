@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::Connected;
 
+use crate::vigil::Expectation;
+
 /// Bytes that wait to be written, at most; then the writer waits.
 const LIMIT: usize = 64 * 1024;
 
@@ -47,6 +49,7 @@ struct Shared<S> {
     over: bool,
     flusher: Option<Waker>,
     writer: Option<Waker>,
+    expectation: Expectation,
 }
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Gathered<S> {
@@ -61,6 +64,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Gathered<S> {
             over: false,
             flusher: None,
             writer: None,
+            expectation: Expectation::new(),
         }));
         // Its owner is the connection, whose end ends it.
         TaskTracker::new().spawn(Flusher { shared: shared.clone(), turn: 0 });
@@ -154,6 +158,7 @@ impl<S: AsyncWrite + Unpin> Shared<S> {
             break;
         }
         self.emptied();
+        self.expectation.wrote();
         wake(&mut self.writer);
         Poll::Ready(())
     }
@@ -209,7 +214,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gathered<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut lock(&self.0).stream).poll_read(context, buffer)
+        let mut shared = lock(&self.0);
+        let read = Pin::new(&mut shared.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            shared.expectation.read();
+        }
+        read
     }
 }
 

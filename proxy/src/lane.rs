@@ -17,6 +17,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
 use tonic::body::Body;
 
+use crate::vigil;
+
 /// The thread. When this is dropped, it ends with everything that runs on it.
 #[derive(Debug)]
 pub struct Lane {
@@ -35,6 +37,7 @@ impl Lane {
         let over = CancellationToken::new();
         let running = over.clone().drop_guard();
         std::thread::Builder::new().name("om-lane".to_owned()).spawn(move || {
+            runtime.spawn(vigil::keep());
             runtime.block_on(over.cancelled());
             // Who looks up names there is not waited for.
             runtime.shutdown_background();
