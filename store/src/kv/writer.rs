@@ -282,13 +282,15 @@ impl Writer {
         let place = keys.entry(last.revision);
         let entry: Option<EntryValue> =
             one(2).map(|kv| envelope::decode_whole(Kind::Journal, &place, &kv.value)).transpose()?;
-        let ours = entry.is_some_and(|entry| entry.writer == batch.writer);
         let leader = one(0).ok_or_else(|| corrupt(&keys.leader, "is missing"))?;
-        let tip = one(1).ok_or_else(|| corrupt(&keys.tip, "is missing"))?;
         let record = leader_record(leader)?;
         let held = u64::try_from(leader.modified) == Ok(batch.term.0);
-        if held && ours {
-            return Ok(Outcome::Written(tip.modified));
+        if !held {
+            self.shared.known().saw_term(record.term(leader.modified), record.released.is_some());
+        }
+        if let Some(kv) = one(2).filter(|_| entry.is_some_and(|entry| entry.writer == batch.writer)) {
+            // At the revision of that write: the tip is at another's, if others have written on since.
+            return Ok(Outcome::Written(kv.modified));
         }
         if held {
             let what = format!(
@@ -298,11 +300,7 @@ impl Writer {
             );
             return Err(Error::WentBack { what });
         }
-        self.shared.known().saw_term(record.term(leader.modified), record.released.is_some());
         let fenced = self.shared.fenced(batch.term);
-        if ours {
-            return Ok(Outcome::Written(tip.modified));
-        }
         let manifest: Option<super::wire::Manifest> =
             one(3).map(|kv| envelope::decode_whole(Kind::Manifest, &keys.manifest, &kv.value)).transpose()?;
         if manifest.is_some_and(|manifest| manifest.floor >= last.revision) {

@@ -4,10 +4,12 @@ use std::fmt;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use om_etcd::testing::Cluster;
+use om_etcd::testing::{Cluster, eventually};
 use om_kv::{Failure, Found, Granted, TxnAnswer, Watching};
 
 use super::*;
+use crate::kv::Grounds;
+use crate::testing::candidate;
 use crate::testing::ledger::claim;
 use crate::{Error, Store};
 
@@ -33,7 +35,7 @@ async fn a_full_etcd_takes_no_writes_says_what_to_do_and_goes_on_when_there_is_r
     unavailable(holder.append(&token, put("k", "2")).await, kind, "etcdctl defrag");
     unavailable(holder.compact(&token, 0).await, kind, "alarm disarm");
     let seen = follower.load().await.unwrap().term();
-    unavailable(follower.claim(&crate::testing::candidate("next"), seen).await, kind, "quota");
+    unavailable(follower.claim(&candidate("next"), seen).await, kind, "quota");
     holder.confirm(&token).await.unwrap();
     let fresh = store(&cluster);
     fresh.load().await.unwrap();
@@ -61,11 +63,7 @@ async fn wrong_credentials_are_told_and_nothing_is_taken_for_empty() {
     let kind = std::io::ErrorKind::PermissionDenied;
     unavailable(stranger.load().await, kind, "check the user");
     unavailable(stranger.head().await, kind, "check the user");
-    unavailable(
-        stranger.claim(&crate::testing::candidate("x"), crate::Term(0)).await,
-        kind,
-        "check the user",
-    );
+    unavailable(stranger.claim(&candidate("x"), crate::Term(0)).await, kind, "check the user");
     assert!(stranger.watch(0).await.is_err());
     unavailable(holder.append(&token, put("k", "2")).await, kind, "check the user");
     let right = store(&cluster);
@@ -96,10 +94,12 @@ async fn under_a_claim_that_was_retired_nothing_is_written_but_its_release() {
     assert_eq!(&handle.view().get("k").unwrap().value[..], b"1");
 }
 
-/// An etcd that says of a write that there is no room for it, and does it.
+/// An etcd that says of a write that there is no room for it, or nothing, and does it.
 struct Filling {
     etcd: Etcd,
     next: Mutex<Room>,
+    /// Whether watches tell anything.
+    tells: bool,
 }
 
 /// What becomes of the next write.
@@ -111,11 +111,13 @@ enum Room {
     OutForNow,
     /// This one is still to be done.
     Late(Txn),
+    /// It is done at once, and the answer is lost.
+    Unanswered,
 }
 
 impl Filling {
     fn of(cluster: &Cluster) -> Arc<Self> {
-        Arc::new(Self { etcd: cluster.etcd(), next: Mutex::new(Room::Enough) })
+        Arc::new(Self { etcd: cluster.etcd(), next: Mutex::new(Room::Enough), tells: true })
     }
 
     fn now(&self, room: Room) -> Room {
@@ -147,9 +149,11 @@ impl Keyspace for Filling {
         if txn.only_reads() {
             return self.etcd.txn(txn, patience).await;
         }
-        match self.now(Room::Enough) {
+        let room = self.now(Room::Enough);
+        let lost = matches!(room, Room::Unanswered);
+        match room {
             Room::Enough => return self.etcd.txn(txn, patience).await,
-            Room::RunsOut => drop(self.etcd.txn(txn, patience).await),
+            Room::RunsOut | Room::Unanswered => drop(self.etcd.txn(txn, patience).await),
             Room::OutForNow => drop(self.now(Room::Late(txn.clone()))),
             Room::Late(before) => {
                 self.etcd.txn(&before, patience).await?;
@@ -158,10 +162,17 @@ impl Keyspace for Filling {
         }
         let [what, place, why, hint] =
             [txn.to_string(), self.to_string(), "space exceeded".into(), String::new()];
-        Err(om_kv::Error::NoSpace(Failure { what, place, why, hint }))
+        let failure = Failure { what, place, why, hint };
+        Err(if lost { om_kv::Error::Unclear(failure) } else { om_kv::Error::NoSpace(failure) })
     }
 
     fn watch(&self, prefix: &str, from: i64) -> Watching {
+        if !self.tells {
+            let (silent, batches) = tokio::sync::mpsc::channel(1);
+            let mut task = tokio::task::JoinSet::new();
+            task.spawn(async move { silent.closed().await });
+            return Watching::new(batches, task);
+        }
         self.etcd.watch(prefix, from)
     }
 
@@ -217,4 +228,41 @@ async fn a_write_that_was_refused_and_done_late_is_not_taken_for_the_next_one() 
     let token = claim(&next, "next").await.unwrap();
     assert_eq!(&next.view().get("k").unwrap().value[..], b"refused");
     assert_eq!(next.append(&token, put("k", "after")).await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_found_done_when_others_have_written_on_is_not_taken_for_the_newest() {
+    if !Cluster::available() {
+        return;
+    }
+    let cluster = Cluster::start(1, &[]);
+    let etcd = Arc::new(Filling { etcd: cluster.etcd(), next: Mutex::new(Room::Enough), tells: false });
+    let old = over(etcd.clone());
+    let first = claim(&old, "old").await.unwrap();
+    etcd.now(Room::Unanswered);
+    let unclear = old.append(&first, put("k", "1")).await.unwrap_err();
+    // Before it finds out what became of that.
+    let new = store(&cluster);
+    let second = claim(&new, "new").await.unwrap();
+    for value in ["2", "3"] {
+        new.append(&second, put("k", value)).await.unwrap();
+    }
+    assert!(matches!(unclear, Error::Unclear(_)), "{unclear}");
+    eventually("it knows that it is deposed", async || {
+        let error = old.append(&first, put("k", "never")).await.unwrap_err();
+        matches!(error, Error::Fenced { .. }).then_some(())
+    })
+    .await;
+    let grounds = Grounds {
+        leader_revision: i64::try_from(second.term().0).unwrap(),
+        opening: Some((old.view().revision(), put("opened", "yes"))),
+        ..Default::default()
+    };
+    old.stand_on(Some(grounds));
+    let third = old.claim(&candidate("old"), second.term()).await.unwrap();
+    assert_eq!(old.append(&third, put("after", "yes")).await.unwrap(), old.view().revision());
+    for handle in [&old, &new, &store(&cluster)] {
+        handle.load().await.unwrap();
+        assert_eq!(&handle.view().get("k").unwrap().value[..], b"3", "what was acknowledged is there");
+    }
 }
