@@ -283,6 +283,7 @@ impl Writer {
         let entry: Option<EntryValue> =
             one(2).map(|kv| envelope::decode_whole(Kind::Journal, &place, &kv.value)).transpose()?;
         let leader = one(0).ok_or_else(|| corrupt(&keys.leader, "is missing"))?;
+        one(1).ok_or_else(|| corrupt(&keys.tip, "is missing"))?;
         let record = leader_record(leader)?;
         let held = u64::try_from(leader.modified) == Ok(batch.term.0);
         if !held {

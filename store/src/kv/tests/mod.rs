@@ -41,7 +41,11 @@ fn store(cluster: &Cluster) -> KvStore {
 }
 
 fn patient(etcd: Etcd, patience: Duration) -> KvStore {
-    KvStore::tuned(Arc::new(etcd), &layout(), Tuning { patience, ..Tuning::default() })
+    over(Arc::new(etcd), patience)
+}
+
+fn over(kv: Arc<dyn Keyspace>, patience: Duration) -> KvStore {
+    KvStore::tuned(kv, &layout(), Tuning { patience, ..Tuning::default() })
 }
 
 /// One that gives up soon, so that what is unclear shows.

@@ -189,10 +189,6 @@ impl Keyspace for Filling {
     }
 }
 
-fn over(etcd: Arc<Filling>) -> KvStore {
-    KvStore::tuned(etcd, &layout(), Tuning { patience: PATIENCE, ..Tuning::default() })
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_was_done_though_there_was_no_room_is_known_to_be() {
     if !Cluster::available() {
@@ -201,7 +197,7 @@ async fn a_write_that_was_done_though_there_was_no_room_is_known_to_be() {
     let cluster = Cluster::start(1, &[]);
     let etcd = Filling::of(&cluster);
     etcd.now(Room::RunsOut);
-    let holder = over(etcd.clone());
+    let holder = over(etcd.clone(), PATIENCE);
     let token = claim(&holder, "holder").await.expect("the claim was made");
     etcd.now(Room::RunsOut);
     assert_eq!(holder.append(&token, put("k", "1")).await.unwrap(), 1);
@@ -216,7 +212,7 @@ async fn a_write_that_was_refused_and_done_late_is_not_taken_for_the_next_one() 
     }
     let cluster = Cluster::start(1, &[]);
     let etcd = Filling::of(&cluster);
-    let holder = over(etcd.clone());
+    let holder = over(etcd.clone(), PATIENCE);
     let token = claim(&holder, "holder").await.unwrap();
     etcd.now(Room::OutForNow);
     unavailable(holder.append(&token, put("k", "refused")).await, std::io::ErrorKind::QuotaExceeded, "space");
@@ -237,7 +233,7 @@ async fn a_write_that_is_found_done_when_others_have_written_on_is_not_taken_for
     }
     let cluster = Cluster::start(1, &[]);
     let etcd = Arc::new(Filling { etcd: cluster.etcd(), next: Mutex::new(Room::Enough), tells: false });
-    let old = over(etcd.clone());
+    let old = over(etcd.clone(), PATIENCE);
     let first = claim(&old, "old").await.unwrap();
     etcd.now(Room::Unanswered);
     let unclear = old.append(&first, put("k", "1")).await.unwrap_err();
