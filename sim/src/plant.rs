@@ -15,4 +15,7 @@ pub(crate) enum Plant {
     NoSync,
     /// A state that could not be loaded is taken for an empty one.
     ErrorIsEmpty,
+    /// An answer that tells an earlier write was done tells of it at the newest one's revision, and entries are not looked
+    /// for where one is to be written: who was cut off in mid-write takes for the newest what others have written on.
+    FoundAtTip,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use om_kv::{Error, Found, Granted, Keyspace, Op, Range, Result, Txn, TxnAnswer, Watching};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc;
 
 use super::model::failure;
 use super::plant;
@@ -17,9 +17,21 @@ pub(crate) struct SimKeyspace {
     place: Place,
 }
 
+/// Over which an attempt is answered.
+struct Line<T> {
+    /// Which attempt it is.
+    number: u32,
+    to: mpsc::Sender<(u32, Result<T>)>,
+}
+
 /// What a call does, at some moment of the cluster's.
 type Deed<T> = Box<dyn FnMut(&mut State, Duration) -> Result<T> + Send>;
 
+/// After how long a silence the same is asked again, at first; then twice as long each time, up to [`LONGEST`].
+const SILENCE: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(2);
+/// Answers that may wait: only the first is of interest.
+const ANSWERS: usize = 4;
 /// How often what etcd cannot do at the moment is tried again.
 const AGAIN: Duration = Duration::from_millis(4);
 
@@ -28,83 +40,94 @@ impl SimKeyspace {
         Self { hub, place }
     }
 
+    /// Asks, and asks again beside that where there is silence, as the client of etcd does: whichever answer comes first
+    /// is the answer.
     async fn call<T: Send + 'static>(
         &self,
         what: String,
         writes: bool,
         patience: Duration,
-        deed: impl FnMut(&mut State, Duration) -> Result<T> + Send + 'static,
+        deed: impl FnMut(&mut State, Duration) -> Result<T> + Clone + Send + 'static,
     ) -> Result<T> {
-        let there = (self.place, ETCD);
+        let (to, mut told) = mpsc::channel(ANSWERS);
+        let mut sent = 0;
+        let asking = async {
+            let mut silence = SILENCE;
+            for number in 1_u32.. {
+                sent += u32::from(self.ask(writes, deed.clone(), Line { number, to: to.clone() }));
+                let next = tokio::time::Instant::now() + silence;
+                while let Ok(Some((attempt, answer))) = tokio::time::timeout_at(next, told.recv()).await {
+                    // One that is older was given up, with its connection.
+                    if attempt + 1 >= number {
+                        return answer;
+                    }
+                }
+                silence = (silence * 2).min(LONGEST);
+            }
+            std::future::pending().await
+        };
+        match tokio::time::timeout(patience, asking).await {
+            // What else was sent may have been done, or may yet be.
+            Ok(Err(Error::NoSpace(failure))) if sent > 1 && writes => Err(Error::Unclear(failure)),
+            Ok(answer) => answer,
+            Err(_) if sent > 0 && writes => Err(Error::Unclear(failure(what, "no answer"))),
+            Err(_) => Err(Error::Unavailable(failure(what, "no answer"))),
+        }
+    }
+
+    /// One attempt. False: there is no connection, and nothing was sent.
+    fn ask<T: Send + 'static>(
+        &self,
+        writes: bool,
+        deed: impl FnMut(&mut State, Duration) -> Result<T> + Send + 'static,
+        line: Line<T>,
+    ) -> bool {
+        let (place, there) = (self.place, (self.place, ETCD));
         let (cut, known, lost) = {
             let state = &mut *self.hub.lock();
             (state.is_cut(there.0, there.1), state.dice.one_in(2), state.dice.one_in(3))
         };
-        let place = self.place;
-        // No connection: sometimes that is known at once.
         if cut && known {
-            let wait = patience.min(Duration::from_millis(100));
-            // sleeps: an attempt to connect takes its time
-            tokio::time::sleep(wait).await;
-            return Err(Error::Unavailable(failure(what, "cannot connect")));
+            return false;
         }
-        let (tell, told) = oneshot::channel();
         if !(cut && lost) {
             self.hub.send(there, Duration::ZERO, move |hub| {
-                attempt(hub, place, writes, Box::new(deed), tell);
+                attempt(hub, place, writes, Box::new(deed), line);
             });
         }
-        match tokio::time::timeout(patience, told).await {
-            Ok(Ok(answer)) => answer,
-            _ if writes => Err(Error::Unclear(failure(what, "no answer"))),
-            _ => Err(Error::Unavailable(failure(what, "no answer"))),
-        }
+        true
     }
 }
 
 /// Does it as soon as the cluster can, and sends the answer.
-fn attempt<T: Send + 'static>(
-    hub: &Hub,
-    place: Place,
-    writes: bool,
-    deed: Deed<T>,
-    tell: oneshot::Sender<Result<T>>,
-) {
+fn attempt<T: Send + 'static>(hub: &Hub, place: Place, writes: bool, deed: Deed<T>, line: Line<T>) {
     let now = hub.now();
     let (waits, slow) = {
         let etcd = &hub.lock().etcd;
         (etcd.away_until > now || (writes && etcd.stuck_until > now), etcd.slow)
     };
     if waits {
-        return hub.after(AGAIN, move |hub| attempt(hub, place, writes, deed, tell));
+        return hub.after(AGAIN, move |hub| attempt(hub, place, writes, deed, line));
     }
     let slow = if slow.is_zero() { slow } else { hub.dice(|dice| dice.within(Duration::ZERO, slow)) };
     if slow > Duration::from_millis(1) && hub.dice(|dice| dice.one_in(2)) {
-        return hub.after(slow, move |hub| finish(hub, place, writes, deed, tell));
+        return hub.after(slow, move |hub| finish(hub, place, writes, deed, line));
     }
-    finish(hub, place, writes, deed, tell);
+    finish(hub, place, writes, deed, line);
 }
 
-fn finish<T: Send + 'static>(
-    hub: &Hub,
-    place: Place,
-    writes: bool,
-    mut deed: Deed<T>,
-    tell: oneshot::Sender<Result<T>>,
-) {
+fn finish<T: Send + 'static>(hub: &Hub, place: Place, writes: bool, mut deed: Deed<T>, line: Line<T>) {
     let now = hub.now();
     let (answer, again, lost) = {
         let state = &mut *hub.lock();
         let answer = deed(state, now);
         (answer, writes && state.dice.one_in(100), state.dice.one_in(400))
     };
-    if lost {
-        // A member that has done it dies before it says so.
-        hub.after(Duration::from_secs(10), move |_| drop(tell));
-    } else {
+    // Else a member that has done it dies before it says so.
+    if !lost {
         hub.send((ETCD, place), Duration::ZERO, move |_| {
             // Who asked may have given up.
-            let _ = tell.send(answer);
+            let _ = line.to.try_send((line.number, answer));
         });
     }
     if again {
@@ -150,7 +173,7 @@ impl Keyspace for SimKeyspace {
                 return no_room();
             }
             let done = etcd.model.txn(&plant::instead(*plant, &own, &etcd.model));
-            if full { no_room() } else { done }
+            if full { no_room() } else { done.map(|answer| plant::retold(*plant, &own, answer)) }
         });
         done.await
     }

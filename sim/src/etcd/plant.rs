@@ -1,7 +1,7 @@
 //! Mistakes that are planted at the port to etcd, as if the programs had made them.
 
 use om_kv::layout::{ElectorateRecord, Layout, LeaderRecord};
-use om_kv::{Guard, Op, Range, Txn};
+use om_kv::{Answer, Guard, Op, Range, Txn, TxnAnswer};
 use serde::de::DeserializeOwned;
 
 use super::model::Model;
@@ -22,9 +22,31 @@ pub(super) fn instead(plant: Option<Plant>, txn: &Txn, model: &Model) -> Txn {
             }
         }
         Some(Plant::TermByValue) => txn.guards.retain(|guard| !says_the_same(guard, &layout, model)),
+        Some(Plant::FoundAtTip) => {
+            txn.guards.retain(|guard| !matches!(guard, Guard::Created { key, .. } if is_entry(key)));
+        }
         _ => {}
     }
     txn
+}
+
+/// What is told in the place of an answer to the transaction.
+pub(super) fn retold(plant: Option<Plant>, txn: &Txn, mut answer: TxnAnswer) -> TxnAnswer {
+    let reads = txn.otherwise.as_slice();
+    let append = matches!(reads, [Op::Get(_), Op::Get(_), Op::Get(entry), ..] if is_entry(&entry.key));
+    if plant == Some(Plant::FoundAtTip)
+        && append
+        && !answer.succeeded
+        && let [_, Answer::Get(tip), Answer::Get(entry), ..] = answer.answers.as_mut_slice()
+        && let (Some(tip), Some(entry)) = (tip.kvs.first(), entry.kvs.first_mut())
+    {
+        entry.modified = tip.modified;
+    }
+    answer
+}
+
+fn is_entry(key: &str) -> bool {
+    key.contains("/journal/")
 }
 
 /// Whether a key of the election says what it said at the revision that is demanded.

@@ -12,6 +12,10 @@ use crate::hub::{ETCD, Hub, Place};
 const BACKLOG: usize = 4096;
 /// So often a watcher gets a sign of life.
 const PROGRESS: Duration = Duration::from_millis(700);
+/// The longest until a watch that has lost its connection goes on over another one.
+const LONGEST: Duration = Duration::from_millis(2500);
+/// In so many turns a watch loses its connection by itself.
+const SELDOM: u64 = 4000;
 
 pub(super) struct Watcher {
     place: Place,
@@ -24,6 +28,10 @@ pub(super) struct Watcher {
     last: Duration,
     /// It was told that it cannot go on.
     failed: bool,
+    /// The way to it was cut when it was looked at last.
+    cut: bool,
+    /// It is told nothing until then: its connection is lost, which it does not know yet, or its member is gone.
+    silent_until: Duration,
 }
 
 impl Hub {
@@ -32,8 +40,18 @@ impl Hub {
         let prefix = prefix.to_owned();
         self.send((place, ETCD), Duration::ZERO, move |hub| {
             let told = hub.now();
-            let watcher =
-                Watcher { place, prefix, next: from, to, told, last: Duration::ZERO, failed: false };
+            let (last, silent_until) = (Duration::ZERO, Duration::ZERO);
+            let watcher = Watcher {
+                place,
+                prefix,
+                next: from,
+                to,
+                told,
+                last,
+                failed: false,
+                cut: false,
+                silent_until,
+            };
             hub.lock().etcd.watchers.push(watcher);
         });
         Watching::new(batches, JoinSet::new())
@@ -60,7 +78,13 @@ impl Hub {
                 }
                 kept += 1;
                 let lively = now < watcher.told + PROGRESS;
-                if (watcher.next > header.revision && lively) || state.is_cut(ETCD, watcher.place) {
+                let cut = state.is_cut(ETCD, watcher.place);
+                let healed = std::mem::replace(&mut watcher.cut, cut) && !cut;
+                if state.dice.one_in(if healed { 2 } else { SELDOM }) {
+                    watcher.silent_until = now + state.dice.within(Duration::ZERO, LONGEST);
+                }
+                let silent = cut || now < watcher.silent_until;
+                if (watcher.next > header.revision && lively) || silent {
                     return true;
                 }
                 let events = state.etcd.model.since(&watcher.prefix, watcher.next);

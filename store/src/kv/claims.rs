@@ -96,7 +96,7 @@ impl Shared {
             }
             Err(error) => return Err(told(&error)),
         };
-        let moved_on = opening.is_some_and(|opening| look.tip_modified != opening.follows());
+        let moved_on = opening.is_some_and(|opening| !opening.is_next(&look));
         match self.recognise(&look, &record, grounds, seen).await {
             Ok((term, previous)) => {
                 self.assume(record, look, term, None).await?;

@@ -6,12 +6,12 @@
 use om_kv::{Guard, Op, Txn};
 
 use super::Grounds;
-use super::look::Before;
+use super::look::{Before, Look};
 use super::shared::Shared;
 use super::wire::{Tip, encode_entry};
 use crate::envelope::{self, Kind};
 use crate::staged::Staged;
-use crate::{Entry, Error, Result, Term};
+use crate::{Entry, Error, Result, Revision, Term};
 
 /// An entry that is ready to be written with a claim.
 pub(crate) struct Opening {
@@ -48,17 +48,24 @@ impl Shared {
 
     /// The claim's transaction, which writes the entry, too.
     pub(crate) fn with_opening(&self, txn: Txn, opening: &Opening) -> Txn {
-        let tip = Tip { revision: opening.entry.revision, writer: opening.writer.clone() };
-        txn.when(Guard::modified(self.keys.tip.as_str(), opening.follows))
+        let revision = opening.entry.revision;
+        let tip = Tip { revision, writer: opening.writer.clone() };
+        self.appending(txn, opening.follows, revision)
             .then(Op::put(self.keys.tip.as_str(), envelope::encode(Kind::Tip, &tip)))
-            .then(Op::put(self.keys.entry(opening.entry.revision), opening.value.clone()))
+            .then(Op::put(self.keys.entry(revision), opening.value.clone()))
+    }
+
+    /// The transaction, if the tip was last written at `follows`, and the entry that it writes first is not there: a write
+    /// that is sent twice, or by whoever is wrong about the tip, does not replace one.
+    pub(crate) fn appending(&self, txn: Txn, follows: i64, first: Revision) -> Txn {
+        txn.when(Guard::modified(self.keys.tip.as_str(), follows)).when(Guard::absent(self.keys.entry(first)))
     }
 }
 
 impl Opening {
-    /// The mod-revision of the tip that it follows.
-    pub(crate) fn follows(&self) -> i64 {
-        self.follows
+    /// Whether it is what comes next.
+    pub(crate) fn is_next(&self, look: &Look) -> bool {
+        look.tip_modified == self.follows && look.tip.revision + 1 == self.entry.revision
     }
 
     /// The entry, as it was written at a revision of the keyspace.

@@ -1,13 +1,14 @@
 //! The task that writes entries: what waits together goes in one transaction, and one is under way at a time.
 //!
-//! The transaction compares the leader key's mod-revision (the fence) and the tip's, which it moves: so it is applied
-//! once, however often and late it is sent. After an unclear answer the very same one is sent again until the keyspace says what
-//! became of it; until then nothing else is written, for the next entry's number depends on it.
+//! The transaction compares the leader key's mod-revision (the fence) and the tip's, which it moves, and finds no entry
+//! where it writes: so it is applied once, however often and late it is sent. After an unclear answer the very same one
+//! is sent again until the keyspace says what became of it; until then nothing else is written, for the next entry's
+//! number depends on it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use om_kv::{Guard, Op, Range, Txn, TxnAnswer};
+use om_kv::{Op, Range, Txn, TxnAnswer};
 use tokio::sync::{mpsc, oneshot};
 
 use super::errors::of_write;
@@ -190,12 +191,13 @@ impl Writer {
 
     async fn write_batch(&mut self, term: Term, writer: &str, batch: Vec<(Entry, Vec<u8>)>) -> Result<()> {
         let keys = &self.shared.keys;
-        let Some((last, _)) = batch.last() else { return Ok(()) };
+        let (Some((first, _)), Some((last, _))) = (batch.first(), batch.last()) else { return Ok(()) };
         let tip = Tip { revision: last.revision, writer: writer.to_owned() };
         let seen = self.shared.known().held(term)?.tip;
-        let mut txn = Txn::new()
-            .when(self.shared.fence(term))
-            .when(Guard::modified(keys.tip.as_str(), seen))
+        let fenced = Txn::new().when(self.shared.fence(term));
+        let mut txn = self
+            .shared
+            .appending(fenced, seen, first.revision)
             .then(Op::put(keys.tip.as_str(), envelope::encode(Kind::Tip, &tip)))
             .otherwise(Op::get(keys.leader.as_str()))
             .otherwise(Op::get(keys.tip.as_str()))

@@ -40,6 +40,11 @@ fn store(cluster: &Cluster) -> KvStore {
     patient(cluster.etcd(), PATIENCE)
 }
 
+/// One whose first attempt is answered, however slow etcd is: what becomes of a write is known.
+fn unhurried(cluster: &Cluster) -> KvStore {
+    patient(Etcd::new(&EtcdOptions { attempt: PATIENCE, ..cluster.options() }).unwrap(), PATIENCE)
+}
+
 fn patient(etcd: Etcd, patience: Duration) -> KvStore {
     over(Arc::new(etcd), patience)
 }

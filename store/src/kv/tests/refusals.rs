@@ -26,7 +26,7 @@ async fn a_full_etcd_takes_no_writes_says_what_to_do_and_goes_on_when_there_is_r
         return;
     }
     let cluster = Cluster::start(1, &["--quota-backend-bytes=2000000"]);
-    let (holder, follower) = (store(&cluster), store(&cluster));
+    let (holder, follower) = (unhurried(&cluster), unhurried(&cluster));
     let token = claim(&holder, "holder").await.unwrap();
     holder.append(&token, put("k", "1")).await.unwrap();
     follower.load().await.unwrap();
@@ -54,7 +54,7 @@ async fn wrong_credentials_are_told_and_nothing_is_taken_for_empty() {
         return;
     }
     let mut cluster = Cluster::start(1, &[]);
-    let holder = store(&cluster);
+    let holder = unhurried(&cluster);
     let token = claim(&holder, "holder").await.unwrap();
     holder.append(&token, put("k", "1")).await.unwrap();
     cluster.auth_on();
