@@ -41,7 +41,7 @@ pub(crate) struct ServiceRecord {
     /// The revision of the declaration, where this record was rewritten since (freed, destroying); 0: the record's own.
     #[prost(uint64, tag = "3")]
     pub(crate) declared_at: u64,
-    /// What the user declared, [packed](packing).
+    /// What the user declared, [packed](packing), but the labels.
     #[prost(bytes = "bytes", tag = "4")]
     packed: Bytes,
     /// Its length, unpacked.
@@ -50,11 +50,20 @@ pub(crate) struct ServiceRecord {
     /// Its kind, if it is packed.
     #[prost(string, tag = "6")]
     packed_kind: String,
+    /// Its labels, if it is packed.
+    #[prost(hash_map = "string, string", tag = "7")]
+    packed_labels: HashMap<String, String>,
 }
 
 impl ServiceRecord {
+    /// Reads a stored record, without unpacking it.
+    pub(crate) fn read(key: &str, record: &om_store::Record) -> Result<Self, om_store::Error> {
+        Self::decode(record.value.clone()).map_err(|cause| damaged(key, &cause.to_string()))
+    }
+
     /// The record of a declaration.
-    pub(crate) fn new(declaration: v1::Declaration, destroying: bool, declared_at: u64) -> Self {
+    pub(crate) fn new(mut declaration: v1::Declaration, destroying: bool, declared_at: u64) -> Self {
+        let labels = std::mem::take(&mut declaration.labels);
         let plain = declaration.encode_to_vec();
         let length = u32::try_from(plain.len()).ok();
         match packing::pack(&plain).zip(length) {
@@ -65,8 +74,12 @@ impl ServiceRecord {
                 packed: packed.into(),
                 length,
                 packed_kind: declaration.kind,
+                packed_labels: labels,
             },
-            None => Self { declaration: Some(declaration), destroying, declared_at, ..Default::default() },
+            None => {
+                let declaration = Some(v1::Declaration { labels, ..declaration });
+                Self { declaration, destroying, declared_at, ..Default::default() }
+            }
         }
     }
 
@@ -75,13 +88,35 @@ impl ServiceRecord {
         self.declaration.as_ref().map_or(&*self.packed_kind, |declaration| &*declaration.kind)
     }
 
+    /// The labels of the service, without unpacking it.
+    pub(crate) fn labels(&self) -> &HashMap<String, String> {
+        self.declaration.as_ref().map_or(&self.packed_labels, |declaration| &declaration.labels)
+    }
+
+    /// The revision of the declaration, in a record that was last modified at this one.
+    pub(crate) fn revision(&self, modified: u64) -> u64 {
+        if self.declared_at == 0 { modified } else { self.declared_at }
+    }
+
+    /// The service in short, of a record that was last modified at this revision, without unpacking it. Its phase is said
+    /// only where it is being torn down.
+    pub(crate) fn summary(self, name: &str, modified: u64) -> v1::Summary {
+        let (revision, destroying) = (self.revision(modified), self.destroying);
+        let (kind, labels) = match self.declaration {
+            Some(declaration) => (declaration.kind, declaration.labels),
+            None => (self.packed_kind, self.packed_labels),
+        };
+        summary(name, kind, labels, revision, destroying)
+    }
+
     fn declaration(self) -> Result<v1::Declaration, String> {
         match self.declaration {
             Some(declaration) => Ok(declaration),
             None if self.packed.is_empty() => Err("no declaration".to_owned()),
             None => {
                 let plain = packing::unpack(&self.packed, self.length)?;
-                v1::Declaration::decode(Bytes::from(plain)).map_err(|cause| cause.to_string())
+                let read = v1::Declaration::decode(Bytes::from(plain)).map_err(|cause| cause.to_string())?;
+                Ok(v1::Declaration { labels: self.packed_labels, ..read })
             }
         }
     }
@@ -178,12 +213,9 @@ pub(crate) struct Stored {
 impl Stored {
     /// Reads a stored record.
     pub(crate) fn read(key: &str, record: &om_store::Record) -> Result<Self, om_store::Error> {
-        let damaged = |what: &str| om_store::Error::Corrupt { what: format!("{key}: {what}") };
-        let read =
-            ServiceRecord::decode(record.value.clone()).map_err(|cause| damaged(&cause.to_string()))?;
-        let revision = if read.declared_at == 0 { record.modified } else { read.declared_at };
-        let destroying = read.destroying;
-        let declaration = read.declaration().map_err(|why| damaged(&why))?;
+        let read = ServiceRecord::read(key, record)?;
+        let (destroying, revision) = (read.destroying, read.revision(record.modified));
+        let declaration = read.declaration().map_err(|why| damaged(key, &why))?;
         Ok(Self { declaration, destroying, revision, modified: record.modified })
     }
 
@@ -192,17 +224,27 @@ impl Stored {
         ServiceRecord::new(self.declaration.clone(), destroying, self.revision).encode_to_vec()
     }
 
-    /// The service in short, with the given phase.
-    pub(crate) fn summary(&self, phase: v1::Phase, message: String) -> v1::Summary {
-        v1::Summary {
-            name: self.declaration.name.clone(),
-            kind: self.declaration.kind.clone(),
-            revision: self.revision,
-            phase: phase.into(),
-            message,
-            labels: self.declaration.labels.clone(),
-        }
+    /// The service in short. Its phase is said only where it is being torn down.
+    pub(crate) fn summary(&self) -> v1::Summary {
+        let v1::Declaration { name, kind, labels, .. } = &self.declaration;
+        summary(name, kind.clone(), labels.clone(), self.revision, self.destroying)
     }
+}
+
+fn summary(
+    name: &str,
+    kind: String,
+    labels: HashMap<String, String>,
+    revision: u64,
+    destroying: bool,
+) -> v1::Summary {
+    let phase = if destroying { v1::Phase::Destroying } else { v1::Phase::Unspecified };
+    let (name, phase, message) = (name.to_owned(), phase.into(), String::new());
+    v1::Summary { name, kind, revision, phase, message, labels }
+}
+
+fn damaged(key: &str, what: &str) -> om_store::Error {
+    om_store::Error::Corrupt { what: format!("{key}: {what}") }
 }
 
 /// Whether `labels` carry everything that `selector` asks for.
@@ -226,20 +268,24 @@ mod tests {
     }
 
     #[test]
-    fn a_large_declaration_is_packed_and_its_kind_is_in_the_clear() {
+    fn a_large_declaration_is_packed_and_its_kind_and_labels_are_in_the_clear() {
         let spec = serde_json::json!({ "command": vec!["sleep"; 100] }).to_string();
         let declaration = v1::Declaration {
             name: "web".into(),
             kind: "process".into(),
             spec_json: spec.into(),
+            labels: HashMap::from([("team".into(), "a".into())]),
             ..Default::default()
         };
         let plain = declaration.encode_to_vec();
         let value = declared(declaration.clone());
         assert!(value.len() < plain.len() / 2, "{} of {}", value.len(), plain.len());
-        assert_eq!(ServiceRecord::decode(&*value).expect("a record").kind(), "process");
+        let packed = ServiceRecord::decode(&*value).expect("a record");
+        assert_eq!((packed.kind(), packed.labels()), ("process", &declaration.labels));
         let record = om_store::Record { value: value.into(), modified: 7 };
-        assert_eq!(Stored::read("service/web", &record).expect("readable").declaration, declaration);
+        let stored = Stored::read("service/web", &record).expect("readable");
+        assert_eq!(stored.declaration, declaration);
+        assert_eq!(packed.summary("web", 7), stored.summary());
     }
 
     #[test]

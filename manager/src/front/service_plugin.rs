@@ -8,7 +8,7 @@ use tonic::{Request, Response, Streaming};
 
 use super::{Answer, Front, LARGEST_PAGE, Pieces, page};
 use crate::errors;
-use crate::records::{SERVICES, Stored, key, selected};
+use crate::records::{SERVICES, ServiceRecord, Stored, key, selected};
 use crate::reign::Reign;
 
 const PAGE: usize = 500;
@@ -64,7 +64,7 @@ impl ServicePlugin for Front {
             false => None,
         };
         let service = v1::Description {
-            summary: Some(summary(&reign, &stored)),
+            summary: Some(standing(&reign, stored.summary())),
             spec_json: stored.declaration.spec_json,
             members: said.map(|said| said.members).unwrap_or_default(),
         };
@@ -75,9 +75,8 @@ impl ServicePlugin for Front {
         let reign = self.replica.leader()?;
         let v1::ListRequest { kind, selector, page_size, page_token } = request.into_inner();
         let limit = page(page_size, PAGE);
-        let wanted = |stored: &Stored| {
-            (kind.is_empty() || stored.declaration.kind == kind)
-                && selected(&stored.declaration.labels, &selector)
+        let wanted = |record: &ServiceRecord| {
+            (kind.is_empty() || record.kind() == kind) && selected(record.labels(), &selector)
         };
         let view = reign.store().view();
         let mut after = (!page_token.is_empty()).then(|| key(SERVICES, &page_token));
@@ -86,8 +85,8 @@ impl ServicePlugin for Front {
             let (revision, records) = view.scan(SERVICES, after.as_deref(), LARGEST_PAGE);
             let ended = records.len() < LARGEST_PAGE;
             for (key, record) in records {
-                let stored = Stored::read(&key, &record).map_err(|error| errors::of_store(&error))?;
-                if !wanted(&stored) {
+                let read = ServiceRecord::read(&key, &record).map_err(|error| errors::of_store(&error))?;
+                if !wanted(&read) {
                     continue;
                 }
                 if services.len() == limit {
@@ -95,7 +94,8 @@ impl ServicePlugin for Front {
                         services.last().map_or(String::new(), |s: &v1::Summary| s.name.clone());
                     return Ok(Response::new(v1::ListResponse { services, next_page_token, revision }));
                 }
-                services.push(summary(&reign, &stored));
+                let summary = read.summary(&key[SERVICES.len()..], record.modified);
+                services.push(standing(&reign, summary));
                 after = Some(key.to_string());
             }
             if ended {
@@ -125,8 +125,9 @@ fn existing(reign: &Reign, name: &str) -> Result<Stored, Error> {
     reign.service(name)?.ok_or_else(|| errors::no_service(name, reign.is_freed(name)))
 }
 
-fn summary(reign: &Reign, stored: &Stored) -> v1::Summary {
-    let (phase, message) = reign.phase(&stored.declaration.name);
-    let phase = if stored.destroying { v1::Phase::Destroying } else { phase };
-    stored.summary(phase, message)
+/// The summary with how the service stands.
+fn standing(reign: &Reign, summary: v1::Summary) -> v1::Summary {
+    let (phase, message) = reign.phase(&summary.name);
+    let phase = if summary.phase() == v1::Phase::Destroying { summary.phase } else { phase.into() };
+    v1::Summary { phase, message, ..summary }
 }
