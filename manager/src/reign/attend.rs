@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
 use om_api::clock::wall_unix_ms;
 use om_api::v1::{self, attend_request as to, attend_response as from};
@@ -271,6 +272,8 @@ async fn keep(reign: Reign, save: from::SaveState) -> to::StateSaved {
         let error = format!("{} bytes of state; at most {} are kept", state.len(), om_api::MAX_STATE_BYTES);
         return to::StateSaved { save, error };
     }
+    // A copy: what came is a piece of a buffer of 8 KiB or more, which would stay as long as the state does.
+    let state = Bytes::copy_from_slice(&state);
     let change = Change::at(wall_unix_ms())
         .put(key(STATES, &service), state)
         .expect(key(SERVICES, &service), Expect::Present);

@@ -46,6 +46,8 @@ impl Crew {
         F: Future<Output = ()> + Send + 'static,
     {
         let crew = self.clone();
+        // Else there is room for it twice in the member: for what is handed over, and for what is waited for.
+        let work = Box::pin(work);
         let member = async move {
             // Also when over meanwhile: whoever waits for this crew waits for the one before it too.
             if let Some(earlier) = crew.earlier() {

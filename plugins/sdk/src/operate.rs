@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use om_api::v1::{self, Phase};
 use om_api::{Error, MAX_SPEC_BYTES, Reason, names};
 use tokio_util::task::AbortOnDropHandle;
@@ -34,7 +35,7 @@ impl Shell {
             self.plan(declared, current).await?
         } else {
             let session = self.authorize(&caller, "commit").await?;
-            self.declare(&session, declared, state)?
+            self.declare(&session, declared, &state)?
         };
         Ok(Response::new(answer))
     }
@@ -71,7 +72,7 @@ impl Shell {
         self: &Arc<Self>,
         session: &Arc<Session>,
         declared: Declared,
-        state: bytes::Bytes,
+        state: &Bytes,
     ) -> Result<v1::CommitResponse, Error> {
         let (name, revision) = (declared.name.clone(), declared.revision);
         if revision == 0 {
@@ -109,7 +110,7 @@ impl Shell {
             }
             None => {
                 let crew = self.crew(&name, session);
-                let record = Record::new(declared, state, crew, Phase::Pending);
+                let record = Record::new(declared, kept(state), crew, Phase::Pending);
                 services.insert(name.clone(), record.clone());
                 self.employ(session, &record, Work::LookAfter);
                 (record, true)
@@ -234,7 +235,7 @@ impl Shell {
                     return Err(Error::new(Reason::InvalidSpec, message).with("field", "name"));
                 }
                 let crew = self.crew(&declared.name, session);
-                let record = Record::new(declared, request.state, crew, Phase::Destroying);
+                let record = Record::new(declared, kept(&request.state), crew, Phase::Destroying);
                 services.insert(record.name.clone(), record.clone());
                 record
             }
@@ -272,5 +273,11 @@ enum Work {
 fn readable(declaration: v1::Declaration, revision: u64) -> Declared {
     let v1::Declaration { name, kind, labels, spec_json } = declaration;
     let labels: BTreeMap<_, _> = labels.into_iter().collect();
-    Declared { name: name.into(), kind: kind.into(), revision, labels, spec: spec_json }
+    Declared { name: name.into(), kind: kind.into(), revision, labels, spec: kept(&spec_json) }
+}
+
+/// Bytes of a message, to be kept: a copy, for those that came are a piece of a buffer of 8 KiB or more, which would be
+/// kept with them.
+fn kept(received: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(received)
 }
