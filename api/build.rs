@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     tonic_prost_build::configure()
         .bytes(".om.v1")
+        .codec_path("crate::codec::Small")
         .file_descriptor_set_path(out.join("om_v1.bin"))
         .compile_protos(&files, &["proto"])
         .map_err(|cause| {

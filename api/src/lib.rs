@@ -6,6 +6,7 @@
 //! [clock] that deadlines are read from. The feature `testing` has certificates for tests.
 
 pub mod clock;
+mod codec;
 pub mod error;
 pub mod metadata;
 pub mod names;

@@ -162,7 +162,7 @@ fn draw(services: &[usize], columns: &[Seen]) -> Plot {
 fn measure(services: usize) -> Result<Seen> {
     let bed = Bed::new();
     fill(&bed, services)?;
-    bed.recording_plugin("record");
+    let plugin = bed.recording_plugin("record");
     let mut seen = Seen::new();
 
     let begun = since_boot();
@@ -206,6 +206,7 @@ fn measure(services: usize) -> Result<Seen> {
     let killed = first.kill();
     let noticed = noticing.join().ok().context("nobody noticed")?;
     seen.push(("leader killed to its connections broken, ms", millis(noticed.saturating_sub(killed))));
+    let before = [&next, &plugin].map(|program| cpu::used(program.pid()));
     let named = bed.name_leader(NEXT);
     bed.wait_leading(NEXT);
     seen.push(("takeover: named to leading, ms", millis(since_boot() - named)));
@@ -216,6 +217,10 @@ fn measure(services: usize) -> Result<Seen> {
     seen.push(("takeover: named to the first effect, ms", millis(effect.saturating_sub(named))));
     wait_ready(&bed, NEXT);
     seen.push(("takeover: named to all ready, ms", millis(since_boot() - named)));
+    let after = [&next, &plugin].map(|program| cpu::used(program.pid()));
+    let took = |index: usize| per_service(after[index].saturating_sub(before[index]), services);
+    seen.push(("takeover: processor time a service, leader, us", took(0)));
+    seen.push(("takeover: processor time a service, plugin, us", took(1)));
     Ok(seen)
 }
 
@@ -307,6 +312,12 @@ fn warmed_up(program: &Program) {
         let now = cpu::resident_mib(program.pid());
         now - std::mem::replace(&mut before, now) < 0.1
     });
+}
+
+fn per_service(used: Duration, services: usize) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+    let each = used.as_secs_f64() * 1e6 / services as f64;
+    format!("{each:.1}")
 }
 
 fn mebibytes(program: &Program) -> String {

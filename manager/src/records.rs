@@ -275,7 +275,6 @@ mod tests {
             kind: "process".into(),
             spec_json: spec.into(),
             labels: HashMap::from([("team".into(), "a".into())]),
-            ..Default::default()
         };
         let plain = declaration.encode_to_vec();
         let value = declared(declaration.clone());

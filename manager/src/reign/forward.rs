@@ -16,7 +16,7 @@ use crate::errors;
 use crate::records::{STATES, Stored, key};
 
 /// How many services of one plugin are committed at the same time.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 64;
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
