@@ -94,7 +94,7 @@ impl ServiceRecord {
     }
 
     /// The revision of the declaration, in a record that was last modified at this one.
-    pub(crate) fn revision(&self, modified: u64) -> u64 {
+    fn revision(&self, modified: u64) -> u64 {
         if self.declared_at == 0 { modified } else { self.declared_at }
     }
 

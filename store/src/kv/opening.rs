@@ -50,15 +50,16 @@ impl Shared {
     pub(crate) fn with_opening(&self, txn: Txn, opening: &Opening) -> Txn {
         let revision = opening.entry.revision;
         let tip = Tip { revision, writer: opening.writer.clone() };
-        self.appending(txn, opening.follows, revision)
-            .then(Op::put(self.keys.tip.as_str(), envelope::encode(Kind::Tip, &tip)))
+        self.appending(txn, opening.follows, revision, &tip)
             .then(Op::put(self.keys.entry(revision), opening.value.clone()))
     }
 
-    /// The transaction, if the tip was last written at `follows`, and the entry that it writes first is not there: a write
-    /// that is sent twice, or by whoever is wrong about the tip, does not replace one.
-    pub(crate) fn appending(&self, txn: Txn, follows: i64, first: Revision) -> Txn {
-        txn.when(Guard::modified(self.keys.tip.as_str(), follows)).when(Guard::absent(self.keys.entry(first)))
+    /// The transaction, which moves the tip, if that was last written at `follows`, and the entry that it writes first is
+    /// not there: a write that is sent twice, or by whoever is wrong about the tip, does not replace one.
+    pub(crate) fn appending(&self, txn: Txn, follows: i64, first: Revision, tip: &Tip) -> Txn {
+        txn.when(Guard::modified(self.keys.tip.as_str(), follows))
+            .when(Guard::absent(self.keys.entry(first)))
+            .then(Op::put(self.keys.tip.as_str(), envelope::encode(Kind::Tip, tip)))
     }
 }
 

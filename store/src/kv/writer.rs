@@ -197,8 +197,7 @@ impl Writer {
         let fenced = Txn::new().when(self.shared.fence(term));
         let mut txn = self
             .shared
-            .appending(fenced, seen, first.revision)
-            .then(Op::put(keys.tip.as_str(), envelope::encode(Kind::Tip, &tip)))
+            .appending(fenced, seen, first.revision, &tip)
             .otherwise(Op::get(keys.leader.as_str()))
             .otherwise(Op::get(keys.tip.as_str()))
             .otherwise(Op::get(keys.entry(last.revision)))
