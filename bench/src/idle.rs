@@ -11,6 +11,9 @@ use om_system_tests::{Bed, Group, NAMES, Pace, record};
 use crate::cpu;
 use crate::report::{self, ETCD, Section, environment};
 
+/// How often it is looked who leads under which term: terms only grow, so no takeover is missed.
+const LOOK: Duration = Duration::from_secs(10);
+
 /// `om-bench idle`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -37,12 +40,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut terms = BTreeSet::from([term]);
     println!("{} leads under term {term}", NAMES[leader]);
     while since_boot() < end {
+        // sleeps: they are left alone; to ask them costs them, too
+        std::thread::sleep(LOOK.min(end.saturating_sub(since_boot())));
         if let Some((leader, term)) = group.leader().filter(|(_, term)| terms.insert(*term)) {
             let at = (since_boot() - begun).as_secs();
             println!("after {at} s: {} leads under term {term}", NAMES[leader]);
         }
-        // sleeps: they are left alone; to ask them costs them, too
-        std::thread::sleep(Duration::from_secs(1));
     }
     let (lasted, writes) = (since_boot() - begun, group.etcd().revision() - written);
     let after = used();

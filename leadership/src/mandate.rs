@@ -45,6 +45,13 @@ impl Mandate {
         (!left.is_zero()).then_some(left)
     }
 
+    /// From `moment` on, on the campaign's clock, until the deadline of the last confirmation; `None` if that has passed or
+    /// the mandate has ended.
+    #[must_use]
+    pub fn remaining_from(&self, moment: Duration) -> Option<Duration> {
+        self.remaining().map(|_| self.deadline.borrow().saturating_sub(moment))
+    }
+
     /// The deadline on the campaign's clock, and every extension of it: for whoever passes authority on.
     #[must_use]
     pub fn deadline(&self) -> watch::Receiver<Duration> {

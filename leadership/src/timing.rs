@@ -61,12 +61,29 @@ impl Timing {
         Ok(Self { ttl, renew_deadline, retry })
     }
 
-    /// The usual proportions for a ttl: renew deadline 4/5 of it, retry 1/5.
+    /// The usual proportions for a ttl: renew deadline 7/8 of it, retry 3/7. So one confirmation may be late by half of that, and
+    /// another still comes in time; each costs every replica a wake-up and a message or two, whether anything happens or not.
     ///
     /// # Errors
-    /// [`TimingError::TooShort`] for a ttl under 50 ms.
+    /// [`TimingError::TooShort`] for a ttl under 24 ms.
     pub fn from_ttl(ttl: Duration) -> Result<Self, TimingError> {
-        Self::new(ttl, ttl / 5 * 4, ttl / 5)
+        Self::new(ttl, ttl / 8 * 7, Self::retry_of(ttl))
+    }
+
+    /// The usual time between two confirmations that last for `ttl`.
+    #[must_use]
+    pub fn retry_of(ttl: Duration) -> Duration {
+        ttl / 7 * 3
+    }
+
+    /// The same proportions for another ttl, to the millisecond.
+    ///
+    /// # Errors
+    /// [`TimingError`] if it is too short for them.
+    pub fn at(&self, ttl: Duration) -> Result<Self, TimingError> {
+        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        let share = |part: Duration| ttl.saturating_mul(millis(part)) / millis(self.ttl).max(1);
+        Self::new(ttl, share(self.renew_deadline), share(self.retry))
     }
 
     /// How long a confirmation counts, from before it was asked for: the authority deadline.
@@ -93,6 +110,14 @@ mod tests {
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn another_ttl_keeps_the_proportions() {
+        let usual = Timing::from_ttl(280 * MS).unwrap();
+        assert_eq!(usual.at(560 * MS), Timing::new(560 * MS, 490 * MS, 240 * MS));
+        assert_eq!(usual.at(280 * MS), Ok(usual));
+        assert!(matches!(usual.at(20 * MS), Err(TimingError::TooShort { what: "retry", .. })));
+    }
 
     #[test]
     fn a_timing_out_of_order_is_refused() {

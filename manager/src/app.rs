@@ -127,7 +127,6 @@ impl App {
             endpoint: config.advertise.clone(),
             host: config.host.clone(),
             authority: config.longest_authority(),
-            ask_every: config.ask_every(),
             wills,
             heirs: election.as_ref().map(|election| election.heirs(&config)),
             clock,

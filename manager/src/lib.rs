@@ -20,6 +20,7 @@ mod outlet;
 mod packing;
 mod peers;
 mod records;
+mod reflection;
 mod reign;
 mod renewal;
 mod replica;

@@ -16,7 +16,6 @@ use om_store::kv::KvStore;
 use om_store::{Candidate, Head, Store};
 use om_swarm::{Engine, SwarmKeyspace, SwarmOptions};
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, Mode};
 use crate::ground::{Ground, Kept};
@@ -158,7 +157,6 @@ impl Election {
             election: self.detector.clone(),
             wills,
             head,
-            tasks: TaskTracker::new(),
         }
     }
 
@@ -188,14 +186,6 @@ impl Config {
         match &self.mode {
             Mode::Etcd(_) | Mode::Swarm(_) => self.timing.ttl().max(LONGEST),
             Mode::Os { .. } | Mode::Dev { .. } => self.timing.ttl(),
-        }
-    }
-
-    /// How often a plugin asks for more at least; zero: as the longest authority has it.
-    pub(crate) fn ask_every(&self) -> Duration {
-        match &self.mode {
-            Mode::Etcd(_) | Mode::Swarm(_) => self.timing.retry(),
-            Mode::Os { .. } | Mode::Dev { .. } => Duration::ZERO,
         }
     }
 }

@@ -53,6 +53,7 @@ fn run(config: Config) -> ExitCode {
     om_plugin_sdk::log::init(&config.log, config.log_format);
     die_of_panics();
     let outcome = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
@@ -69,6 +70,11 @@ fn run(config: Config) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A core is left to the lane. Threads that wake each other up for every message cost more than they do, the more so on two cores.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() - 1).max(1)
 }
 
 /// A mistake in one task ends the process. Else a leader could lead on without its store's writer, say, and nobody would take

@@ -27,6 +27,7 @@ use tracing::{debug, warn};
 use crate::front::{Front, ManagerRouter};
 use crate::ground::Incoming;
 use crate::peers::PeerFront;
+use crate::reflection;
 use crate::reign::Reign;
 use crate::replica::Replica;
 
@@ -140,7 +141,7 @@ where
         let mut server = server.layer(KnownCallers).layer(drain.layer()).layer(pass_through).layer(aside);
         let router = server.add_service(health).add_service(plugin).add_service(manager);
         let router = peers.into_iter().map(PeerServer::new).fold(router, Router::add_service);
-        let router = reflection().into_iter().fold(router, Router::add_service);
+        let router = router.add_service(reflection::service());
         tokio::select! {
             served = router.serve_with_incoming_shutdown(incoming, close.cancelled_owned()) => served,
             never = told => match never {},
@@ -163,15 +164,4 @@ async fn tell_health(reporter: HealthReporter, mut reign: watch::Receiver<Option
             std::future::pending::<()>().await;
         }
     }
-}
-
-/// Server reflection, so that generic clients know the interface. Absent only if the embedded descriptors were broken.
-fn reflection() -> Option<
-    tonic_reflection::server::v1::ServerReflectionServer<impl tonic_reflection::server::v1::ServerReflection>,
-> {
-    let built = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(om_api::v1::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1();
-    built.inspect_err(|error| warn!(%error, "no reflection")).ok()
 }

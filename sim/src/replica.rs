@@ -30,7 +30,7 @@ fn config(place: Place, lease_ttl: Duration, is_os: bool) -> anyhow::Result<Conf
     let (mode, authority) = if is_os {
         (Mode::Os { leader_file: "/shared/leader".into(), poll: Duration::from_secs(5) }, 1000)
     } else {
-        (Mode::Etcd(EtcdMode { etcd, cluster: "sim".to_owned(), lease_ttl }), 225)
+        (Mode::Etcd(EtcdMode { etcd, cluster: "sim".to_owned(), lease_ttl }), 250)
     };
     Ok(Config {
         mode,

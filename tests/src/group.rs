@@ -17,7 +17,7 @@ use crate::{
 pub const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// The authority of a leader in `etcd` mode here: how long its plugins may go on steering after its last sign of life.
-pub const ETCD_AUTHORITY: Duration = Duration::from_millis(225);
+pub const ETCD_AUTHORITY: Duration = Duration::from_millis(250);
 
 // A frozen replica does not answer, and that is its answer.
 const GLANCE: Duration = Duration::from_millis(500);

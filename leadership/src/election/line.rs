@@ -1,10 +1,12 @@
 //! What replicas say to each other, and the port through which they do.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use om_kv::layout::ReplicaRecord;
 use tokio::sync::mpsc;
+use tokio_stream::Stream;
 
 /// From the replica that opened the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,23 +75,24 @@ pub enum Answer {
     },
 }
 
+/// What comes over a line. Its end is the end of the line: the process is gone, or cannot be reached.
+pub type Coming<T> = Pin<Box<dyn Stream<Item = T> + Send>>;
+
 /// A line that this replica opened. Dropped, it is closed.
-#[derive(Debug)]
 pub struct Outgoing {
-    /// Requests go in here. A peer that does not keep up is cut off.
+    /// Requests go in here. A peer that does not keep up misses some.
     pub requests: mpsc::Sender<Request>,
-    /// Answers come out here; the end of them is the end of the line.
-    pub answers: mpsc::Receiver<Answer>,
+    /// Answers come out here.
+    pub answers: Coming<Answer>,
 }
 
 /// A line that another replica opened. Dropped, it is closed.
-#[derive(Debug)]
 pub struct Incoming {
     /// The other's process.
     pub instance: String,
-    /// Requests come out here; the end of them is the end of the line: the process is gone, or cannot be reached.
-    pub requests: mpsc::Receiver<Request>,
-    /// Answers go in here.
+    /// Requests come out here.
+    pub requests: Coming<Request>,
+    /// Answers go in here. A peer that does not keep up misses some.
     pub answers: mpsc::Sender<Answer>,
 }
 

@@ -48,7 +48,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 pub use io::{Guard, Warrant};
-pub use line::{Answer, Incoming, Network, Outgoing, Request};
+pub use line::{Answer, Coming, Incoming, Network, Outgoing, Request};
 pub use places::Places;
 pub use records::{At, Election};
 

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::pace::Pace;
+use crate::Timing;
 
 /// Promises of so many of `followers` make authority.
 pub(super) fn enough(followers: usize) -> usize {
@@ -122,7 +123,7 @@ impl Rule {
     /// The campaign asks now. If it does so late, this machine is busy, and that is a delay too.
     pub(super) fn asked(&mut self, now: Duration) {
         if let Some((_, last, lasts)) = self.sent.back() {
-            self.pace.saw(now, now.saturating_sub(*last + *lasts / 5));
+            self.pace.saw(now, now.saturating_sub(*last + Timing::retry_of(*lasts)));
         }
     }
 

@@ -77,7 +77,7 @@ impl Station {
             let pause = wake_at.map(|at| at.saturating_sub((self.clock)()));
             tokio::select! {
                 biased;
-                Some(change) = self.lines.next() => self.changed(change),
+                change = self.lines.next() => self.changed(change),
                 command = commands.recv() => match command {
                     Some(command) => self.commanded(command),
                     None => return,
@@ -141,7 +141,10 @@ impl Station {
             }
             Command::Farewell { term } => self.step(Input::Farewell { term }),
             Command::Bequeath { term, successor } => self.step(Input::Bequeath { term, successor }),
-            Command::Line(line) => self.lines.take(line),
+            Command::Line(line) => {
+                let called = self.lines.take(line);
+                self.changed(called);
+            }
         }
     }
 

@@ -245,7 +245,7 @@ impl Elector {
         if !self.waits_for(term, asked_at) {
             return;
         }
-        match Timing::from_ttl(lasts) {
+        match self.timing.at(lasts) {
             Ok(timing) => self.renewed(asked_at, timing, out),
             Err(_) => {
                 let error = OfficeError::Unavailable(format!("it was confirmed for {lasts:?} only"));

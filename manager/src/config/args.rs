@@ -150,7 +150,7 @@ pub struct Common {
     #[arg(long, env = "OM_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
     pub insecure: bool,
     /// How long a plugin may act without hearing that its leader still leads; in modes etcd and swarm the shortest such
-    /// time, and how long a silent leader is waited for [default: 2s; etcd, swarm: 225ms]
+    /// time, and how long a silent leader is waited for [default: 2s; etcd, swarm: 250ms]
     #[arg(long, value_name = "TIME", env = "OM_AUTHORITY")]
     pub authority: Option<String>,
     /// Rights of the socket, octal [default: 600]

@@ -151,7 +151,7 @@ fn a_swarm_is_found_by_flags_and_file_and_what_cannot_work_is_refused() {
     let Mode::Swarm(mode) = &read.mode else { panic!("{:?}", read.mode) };
     assert_eq!((mode.engine.host.as_str(), mode.cluster.as_str()), ("unix:///tmp/s", "default"));
     assert_eq!((mode.poll, mode.lease_ttl), (Duration::from_secs(1), Duration::from_secs(10)));
-    assert_eq!(read.timing.ttl(), Duration::from_millis(225));
+    assert_eq!(read.timing.ttl(), Duration::from_millis(250));
     let shown = read.print.expect("asked for");
     assert!(shown.contains("docker-host = \"unix:///tmp/s\"  # flag --docker-host\n"), "{shown}");
     let file = file("docker-host = \"tcp://127.0.0.1:2375\"\nlease-ttl = \"20s\"\n");

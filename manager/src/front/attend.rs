@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use om_api::{Error, Reason, metadata, v1};
+use om_leadership::Timing;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -104,7 +105,7 @@ impl Front {
         for observation in reign.board().all() {
             self.report(out, observation).await?;
         }
-        let mut asks = tokio::time::interval((authority / 5).max(Duration::from_millis(20)));
+        let mut asks = tokio::time::interval(Timing::retry_of(authority).max(Duration::from_millis(20)));
         let mut ask = 0;
         loop {
             tokio::select! {

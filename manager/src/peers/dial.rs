@@ -10,7 +10,7 @@ use om_kv::layout::ReplicaRecord;
 use om_leadership::election::{Network, Outgoing};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::task::TaskTracker;
+use tokio_stream::{StreamExt, once};
 
 use super::{BACKLOG, GREETING, answer, asked};
 
@@ -23,7 +23,6 @@ pub(crate) struct GrpcNetwork {
     host: String,
     dialer: Dialer,
     security: Box<dyn Fn() -> Security + Send + Sync>,
-    tasks: TaskTracker,
 }
 
 impl GrpcNetwork {
@@ -34,7 +33,7 @@ impl GrpcNetwork {
         dialer: Dialer,
         security: impl Fn() -> Security + Send + Sync + 'static,
     ) -> Self {
-        Self { me, host, dialer, security: Box::new(security), tasks: TaskTracker::new() }
+        Self { me, host, dialer, security: Box::new(security) }
     }
 }
 
@@ -47,18 +46,19 @@ impl Network for GrpcNetwork {
         let channel = socket::connect_by(&self.dialer, &address, &security, CONNECT)
             .await
             .map_err(|error| error.to_string())?;
-        let (out, requests) = mpsc::channel(BACKLOG);
+        let (ask, questions) = mpsc::channel(BACKLOG);
         let hello = LinkRequest { message: Some(to::Message::Hello(self.me.clone())) };
-        out.send(hello).await.map_err(|_| "the line is closed".to_owned())?;
+        let questions =
+            ReceiverStream::new(questions).map(|question| LinkRequest { message: Some(asked(question)) });
         let mut client = PeerClient::new(channel);
         let greeting = async {
-            let mut answers = client.link(ReceiverStream::new(requests)).await?.into_inner();
+            let mut answers = client.link(once(hello).chain(questions)).await?.into_inner();
             let first = answers.message().await?;
             Ok::<_, tonic::Status>((answers, first))
         };
         let greeted = tokio::time::timeout(GREETING, greeting).await;
         let greeted = greeted.map_err(|_| format!("{} said nothing within {GREETING:?}", to.name))?;
-        let (mut answers, first) = greeted.map_err(|status| status.message().to_owned())?;
+        let (answers, first) = greeted.map_err(|status| status.message().to_owned())?;
         match first.and_then(|first| first.message) {
             Some(from::Message::Hello(hello)) if hello.instance == to.instance => {}
             Some(from::Message::Hello(hello)) => {
@@ -66,34 +66,7 @@ impl Network for GrpcNetwork {
             }
             _ => return Err(format!("what answers at {address} does not greet")),
         }
-
-        let (ask, mut questions) = mpsc::channel(BACKLOG);
-        let (tell, told) = mpsc::channel(BACKLOG);
-        self.tasks.spawn(async move {
-            loop {
-                tokio::select! {
-                    biased;
-                    message = answers.message() => match message {
-                        Ok(Some(LinkResponse { message: Some(message) })) => {
-                            let Some(answer) = answer(message) else { continue };
-                            if tell.send(answer).await.is_err() {
-                                return;
-                            }
-                        }
-                        Ok(Some(_)) => {}
-                        Ok(None) | Err(_) => return,
-                    },
-                    question = questions.recv() => {
-                        let Some(question) = question else { return };
-                        let message = Some(asked(question));
-                        if out.send(LinkRequest { message }).await.is_err() {
-                            return;
-                        }
-                    }
-                    () = tell.closed() => return,
-                }
-            }
-        });
-        Ok(Outgoing { requests: ask, answers: told })
+        let answers = answers.map_while(Result::ok).filter_map(|LinkResponse { message }| answer(message?));
+        Ok(Outgoing { requests: ask, answers: Box::pin(answers) })
     }
 }

@@ -1,5 +1,6 @@
 //! What other replicas, and plugins that lost their leader, say to this one.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use om_api::v1::peer_server::Peer;
@@ -8,7 +9,7 @@ use om_leadership::election::{ElectionDetector, Incoming};
 use om_store::Head;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::task::TaskTracker;
+use tokio_stream::{Stream, StreamExt, once};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{BACKLOG, GREETING, answered, request};
@@ -21,12 +22,11 @@ pub(crate) struct PeerFront {
     pub(crate) election: Arc<ElectionDetector>,
     pub(crate) wills: Arc<Wills>,
     pub(crate) head: watch::Receiver<Option<Head>>,
-    pub(crate) tasks: TaskTracker,
 }
 
 #[tonic::async_trait]
 impl Peer for PeerFront {
-    type LinkStream = ReceiverStream<Result<LinkResponse, Status>>;
+    type LinkStream = Pin<Box<dyn Stream<Item = Result<LinkResponse, Status>> + Send>>;
 
     async fn link(
         &self,
@@ -45,38 +45,13 @@ impl Peer for PeerFront {
             );
             return Err(Status::failed_precondition(text));
         }
-        let (out, answers) = mpsc::channel(BACKLOG);
         let greeting = LinkResponse { message: Some(from::Message::Hello(self.me.clone())) };
-        out.send(Ok(greeting)).await.map_err(|_| Status::cancelled("link: the line is closed"))?;
-        let (ask, requests) = mpsc::channel(BACKLOG);
-        let (tell, mut told) = mpsc::channel(BACKLOG);
-        self.election.take(Incoming { instance: hello.instance, requests, answers: tell }).await;
-        self.tasks.spawn(async move {
-            loop {
-                tokio::select! {
-                    biased;
-                    message = incoming.message() => match message {
-                        Ok(Some(LinkRequest { message: Some(message) })) => {
-                            let Some(request) = request(message) else { continue };
-                            if ask.send(request).await.is_err() {
-                                return;
-                            }
-                        }
-                        Ok(Some(_)) => {}
-                        Ok(None) | Err(_) => return,
-                    },
-                    answer = told.recv() => {
-                        let Some(answer) = answer else { return };
-                        let message = Some(answered(answer));
-                        if out.send(Ok(LinkResponse { message })).await.is_err() {
-                            return;
-                        }
-                    }
-                    () = ask.closed() => return,
-                }
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(answers)))
+        let (tell, told) = mpsc::channel(BACKLOG);
+        let requests = incoming.map_while(Result::ok).filter_map(|LinkRequest { message }| request(message?));
+        let line = Incoming { instance: hello.instance, requests: Box::pin(requests), answers: tell };
+        self.election.take(line).await;
+        let told = ReceiverStream::new(told).map(|answer| LinkResponse { message: Some(answered(answer)) });
+        Ok(Response::new(Box::pin(once(greeting).chain(told).map(Ok))))
     }
 
     async fn testify(

@@ -14,6 +14,7 @@ use om_store::{Change, Expect};
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Streaming};
@@ -31,6 +32,8 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(5);
 const PAGE: usize = 256;
 /// Answers that may wait for a plugin that reads slowly.
 const OUTBOX: usize = 256;
+/// Why nothing can be said to a plugin any more.
+const CLOSED: &str = "the session's stream is closed";
 
 /// How a session ended.
 pub(super) enum Ended {
@@ -111,7 +114,6 @@ async fn open(
         cluster: reign.cluster().to_owned(),
         manager: realm.name.clone(),
         authority_ms: u32::try_from(realm.authority.as_millis()).unwrap_or(u32::MAX),
-        ask_every_ms: u32::try_from(realm.ask_every.as_millis()).unwrap_or(0),
         will: lent.will(reign),
     };
     send(&outbox, to::Message::Open(open)).await?;
@@ -158,7 +160,14 @@ impl Lent {
 
 async fn send(outbox: &Outbox, message: to::Message) -> Result<(), String> {
     let sent = outbox.send(v1::AttendRequest { message: Some(message) }).await;
-    sent.map_err(|_| "the session's stream is closed".to_owned())
+    sent.map_err(|_| CLOSED.to_owned())
+}
+
+/// How much authority there is, counted from when the plugin's last ask came: it was sent before that.
+fn renewed(reign: &Reign, (ask, came): (u64, Duration)) -> v1::AttendRequest {
+    let left = reign.0.mandate.remaining_from(came).unwrap_or_default();
+    let remaining_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
+    v1::AttendRequest { message: Some(to::Message::Renewed(to::Renewed { ask, remaining_ms })) }
 }
 
 /// The session while it stands.
@@ -171,6 +180,10 @@ async fn tend(
 ) -> Ended {
     let grant = lent.grant.clone();
     let silence = reign.0.realm.authority * 2;
+    let mut heard_at = Instant::now();
+    // What it asked last, and when that came.
+    let mut asked: Option<(u64, Duration)> = None;
+    let mut confirmed = reign.0.mandate.deadline();
     let mut saves: JoinSet<to::StateSaved> = JoinSet::new();
     let start = start(reign.clone(), session.clone(), grant.clone());
     let mut start = std::pin::pin!(start);
@@ -180,7 +193,12 @@ async fn tend(
             biased;
             () = reign.0.over.cancelled() => return release(reign, &outbox, &mut inbox, &grant).await,
             () = session.closed.cancelled() => return Ended::Lost("the session was broken off".into()),
-            heard = tokio::time::timeout(silence, inbox.next()) => heard,
+            heard = tokio::time::timeout_at(heard_at + silence, inbox.next()) => heard,
+            Ok(()) = confirmed.changed(), if asked.is_some() => {
+                // One that does not read misses some.
+                let _ = asked.map(|asked| outbox.try_send(renewed(reign, asked)));
+                continue;
+            }
             Some(saved) = saves.join_next() => {
                 let Ok(saved) = saved else { continue };
                 if let Err(why) = send(&outbox, to::Message::StateSaved(saved)).await {
@@ -199,14 +217,13 @@ async fn tend(
             Ok(Some(Err(status))) => return Ended::Lost(status.message().to_owned()),
             Ok(Some(Ok(v1::AttendResponse { message }))) => message,
         };
+        heard_at = Instant::now();
         match message {
             Some(from::Message::Ask(ask)) => {
-                let left = reign.0.mandate.remaining().unwrap_or_default();
-                let remaining_ms = u32::try_from(left.as_millis()).unwrap_or(u32::MAX);
-                if let Err(why) =
-                    send(&outbox, to::Message::Renewed(to::Renewed { ask: ask.ask, remaining_ms })).await
-                {
-                    return Ended::Lost(why);
+                let ask = *asked.insert((ask.ask, (reign.0.realm.clock)()));
+                confirmed.mark_unchanged();
+                if outbox.send(renewed(reign, ask)).await.is_err() {
+                    return Ended::Lost(CLOSED.to_owned());
                 }
                 if let Some(will) = lent.will(reign)
                     && let Err(why) = send(&outbox, to::Message::Will(will)).await

@@ -62,8 +62,6 @@ pub(crate) struct Realm {
     pub(crate) host: String,
     /// The longest authority that is handed to a plugin.
     pub(crate) authority: Duration,
-    /// How often plugins ask for more at least; zero: as they like.
-    pub(crate) ask_every: Duration,
     /// The last words of plugins whose leader died.
     pub(crate) wills: Arc<Wills>,
     /// Whom plugins tell if this leader dies; `None`: there is nobody.

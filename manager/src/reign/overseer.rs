@@ -34,7 +34,7 @@ pub(super) async fn oversee(reign: Reign) {
         }
         tokio::select! {
             () = reign.0.over.cancelled() => {}
-            () = tokio::time::sleep(PASS_ON) => pass_on(&reign),
+            () = tokio::time::sleep(PASS_ON), if reign.0.sessions.has_lost() => pass_on(&reign),
             changed = peers.changed() => if changed.is_err() { break },
             Some(ended) = sessions.join_next() => {
                 let Ok((plugin, ended, lasted)) = ended else { continue };

@@ -106,6 +106,11 @@ impl Sessions {
         lost
     }
 
+    /// Whether there is a kind whose plugin was lost.
+    pub(super) fn has_lost(&self) -> bool {
+        self.lock().hands.values().any(|hands| hands.lost_at.is_some())
+    }
+
     /// Gives the kinds of plugins that were lost before `until` to others that are there. Returns those kinds.
     pub(super) fn pass_on(&self, until: Duration) -> BTreeSet<String> {
         let mut passed = BTreeSet::new();

@@ -93,8 +93,7 @@ impl Shell {
 
         let (sender, outgoing) = mpsc::channel(1);
         let authority = Duration::from_millis(open.authority_ms.into());
-        let ask_every = (open.ask_every_ms > 0).then(|| Duration::from_millis(open.ask_every_ms.into()));
-        let asks = Asks::new(authority, ask_every, self.now());
+        let asks = Asks::new(authority, self.now());
         let speaking = self.tasks.spawn(speak(session.clone(), sender));
         let shell = self.clone();
         self.tasks.spawn(async move {
@@ -162,7 +161,7 @@ fn heard(session: &Session, asks: &mut Asks, authority: Duration, request: Atten
             let remaining = Duration::from_millis(remaining_ms.into()).min(authority);
             if let Some(sent) = asks.answered(ask) {
                 session.authority.renew(sent, remaining);
-                asks.renewed(sent + remaining, remaining, session.authority.now());
+                asks.renewed(sent + remaining, session.authority.now());
             }
         }
         Some(Message::StateSaved(StateSaved { save, error })) => session.saves.answered(save, error),

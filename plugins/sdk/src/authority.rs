@@ -117,20 +117,23 @@ impl Authority {
 pub(crate) struct Asks {
     every: Duration,
     last: u64,
+    /// An ask is due then at the latest.
+    latest: Duration,
     next: Duration,
     sent: VecDeque<(u64, Duration)>,
 }
 
 impl Asks {
-    /// More unanswered asks than this are forgotten; five fit into one authority.
+    /// More unanswered asks than this are forgotten.
     const REMEMBERED: usize = 64;
+    /// So many asks fit into one authority: one may go unanswered, and the next still comes in time.
+    const EACH: u32 = 3;
     const SHORTEST: Duration = Duration::from_millis(2);
 
-    /// Five asks an authority, more if the manager wants one `at_least` so often; the first at once.
-    pub(crate) fn new(authority: Duration, at_least: Option<Duration>, now: Duration) -> Self {
-        let fifth = authority / 5;
-        let every = at_least.map_or(fifth, |wanted| wanted.min(fifth)).max(Self::SHORTEST);
-        Self { every, last: 0, next: now, sent: VecDeque::new() }
+    /// Three asks an authority, as long as one lasts at most; the first at once.
+    pub(crate) fn new(authority: Duration, now: Duration) -> Self {
+        let every = (authority / Self::EACH).max(Self::SHORTEST);
+        Self { every, last: 0, latest: now, next: now, sent: VecDeque::new() }
     }
 
     /// When the next ask is due.
@@ -144,7 +147,8 @@ impl Asks {
             return None;
         }
         self.last += 1;
-        self.next = now + self.every;
+        self.latest = now + self.every;
+        self.next = self.latest;
         self.sent.push_back((self.last, now));
         if self.sent.len() > Self::REMEMBERED {
             self.sent.pop_front();
@@ -152,25 +156,19 @@ impl Asks {
         Some(self.last)
     }
 
-    /// When the answered ask was sent; it and the ones before it are forgotten.
+    /// When the ask was sent that is answered, for the first time or again; the ones before it are forgotten.
     pub(crate) fn answered(&mut self, ask: u64) -> Option<Duration> {
-        while let Some(&(number, sent)) = self.sent.front() {
-            if number > ask {
-                return None;
-            }
+        while self.sent.front().is_some_and(|(number, _)| *number < ask) {
             self.sent.pop_front();
-            if number == ask {
-                return Some(sent);
-            }
         }
-        None
+        self.sent.front().filter(|(number, _)| *number == ask).map(|(_, sent)| *sent)
     }
 
-    /// The authority was renewed until `deadline`, with `remaining` at most: ask again when a third of it is left,
-    /// if that comes before the next ask.
-    pub(crate) fn renewed(&mut self, deadline: Duration, remaining: Duration, now: Duration) {
-        let third_left = deadline.saturating_sub(remaining / 3).max(now + Self::SHORTEST);
-        self.next = self.next.min(third_left);
+    /// The authority was renewed until `deadline`: ask again when a third of what is left is left, if nothing is heard by
+    /// then and no ask is due before.
+    pub(crate) fn renewed(&mut self, deadline: Duration, now: Duration) {
+        let left = deadline.saturating_sub(now);
+        self.next = self.latest.min(now + (left - left / 3).max(Self::SHORTEST));
     }
 }
 
@@ -244,53 +242,50 @@ mod tests {
     }
 
     #[test]
-    fn asks_come_five_times_an_authority_and_when_a_third_is_left() {
-        let mut asks = Asks::new(1000 * MS, None, Duration::ZERO);
+    fn asks_come_three_times_an_authority_and_when_a_third_is_left() {
+        let mut asks = Asks::new(600 * MS, Duration::ZERO);
         assert_eq!(asks.due(Duration::ZERO), Some(1));
         assert_eq!(asks.due(199 * MS), None);
         assert_eq!(asks.due(200 * MS), Some(2));
         assert_eq!(asks.answered(2), Some(200 * MS));
-        asks.renewed(290 * MS, 90 * MS, 210 * MS);
-        assert_eq!(asks.next(), 260 * MS);
+        asks.renewed(300 * MS, 210 * MS);
+        assert_eq!(asks.next(), 270 * MS);
     }
 
     #[test]
-    fn asks_come_as_often_as_the_manager_wants_at_least() {
-        let mut asks = Asks::new(2000 * MS, Some(40 * MS), Duration::ZERO);
+    fn who_is_renewed_again_and_again_asks_no_more_often_for_it() {
+        let mut asks = Asks::new(600 * MS, Duration::ZERO);
         assert_eq!(asks.due(Duration::ZERO), Some(1));
-        assert_eq!(asks.due(39 * MS), None);
-        assert_eq!(asks.due(40 * MS), Some(2));
-        // A short renewal that came quickly does not put the next ask off, nor does a long one.
-        asks.renewed(240 * MS, 200 * MS, 41 * MS);
-        assert_eq!(asks.next(), 80 * MS);
-        asks.renewed(2040 * MS, 2000 * MS, 42 * MS);
-        assert_eq!(asks.next(), 80 * MS);
-        // Nearly nothing is left: at once.
-        asks.renewed(60 * MS, 20 * MS, 45 * MS);
-        assert_eq!(asks.next(), (60 * MS).saturating_sub(20 * MS / 3));
+        asks.renewed(90 * MS, Duration::ZERO);
+        assert_eq!(asks.next(), 60 * MS);
+        asks.renewed(120 * MS, 30 * MS);
+        assert_eq!(asks.next(), 90 * MS);
+        asks.renewed(600 * MS, 150 * MS);
+        assert_eq!(asks.next(), 200 * MS, "three times an authority all the same");
     }
 
     #[test]
-    fn asks_come_no_more_seldom_than_five_times_an_authority_and_leave_time_to_breathe() {
-        let mut asks = Asks::new(1000 * MS, Some(5000 * MS), Duration::ZERO);
-        asks.due(Duration::ZERO);
-        assert_eq!(asks.next(), 200 * MS);
-        let mut asks = Asks::new(1000 * MS, Some(Duration::from_micros(1)), Duration::ZERO);
+    fn asks_leave_time_to_breathe() {
+        let mut asks = Asks::new(MS, Duration::ZERO);
         asks.due(Duration::ZERO);
         assert_eq!(asks.next(), Asks::SHORTEST);
+        let mut asks = Asks::new(1000 * MS, Duration::ZERO);
+        asks.due(Duration::ZERO);
+        asks.renewed(10 * MS, 10 * MS);
+        assert_eq!(asks.next(), 10 * MS + Asks::SHORTEST);
     }
 
     #[test]
-    fn only_an_ask_that_was_sent_counts_and_only_once() {
-        let mut asks = Asks::new(1000 * MS, None, Duration::ZERO);
-        asks.due(Duration::ZERO);
-        asks.due(200 * MS);
-        assert_eq!(asks.answered(7), None);
-        let mut asks = Asks::new(1000 * MS, None, Duration::ZERO);
-        asks.due(Duration::ZERO);
-        asks.due(200 * MS);
+    fn only_an_ask_that_was_sent_counts_until_a_later_one_is_answered() {
+        let mut asks = Asks::new(600 * MS, Duration::ZERO);
+        for at in [0, 200, 400] {
+            asks.due(at * MS);
+        }
         assert_eq!(asks.answered(2), Some(200 * MS));
-        assert_eq!(asks.answered(2), None);
+        assert_eq!(asks.answered(2), Some(200 * MS), "again");
         assert_eq!(asks.answered(1), None);
+        assert_eq!(asks.answered(3), Some(400 * MS));
+        assert_eq!(asks.answered(2), None);
+        assert_eq!(asks.answered(7), None);
     }
 }

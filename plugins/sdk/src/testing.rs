@@ -342,6 +342,14 @@ impl Attendance {
         self.shared.remaining_ms.store(remaining_ms, Ordering::SeqCst);
     }
 
+    /// Answers an ask, for the first time or again.
+    pub async fn renew(&self, ask: u64, remaining: Duration) {
+        let remaining_ms = u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX);
+        let message = Some(attend_request::Message::Renewed(Renewed { ask, remaining_ms }));
+        // A session that is over has no use for it.
+        let _ = self.to_plugin.send(AttendRequest { message }).await;
+    }
+
     /// Saves are refused from now on, with this reason; `None`: no longer.
     pub fn refuse_saves(&self, why: Option<&str>) {
         *lock(&self.shared.refuse) = why.map(ToOwned::to_owned);

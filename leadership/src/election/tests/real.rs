@@ -10,6 +10,7 @@ use om_etcd::testing::{Cluster, etcd_is_here, eventually};
 use om_kv::layout::{Layout, LeaderRecord, ReplicaRecord};
 use om_kv::{Guard as Condition, Op, Range, Txn};
 use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use super::super::register::json;
 use super::super::*;
@@ -36,9 +37,10 @@ impl Network for Plug {
         let taker = taker.ok_or("nobody is there")?;
         let (ask, requests) = mpsc::channel(16);
         let (tell, answers) = mpsc::channel(16);
-        let line = Incoming { instance: self.me.clone(), requests, answers: tell };
+        let (requests, answers) = (ReceiverStream::new(requests), ReceiverStream::new(answers));
+        let line = Incoming { instance: self.me.clone(), requests: Box::pin(requests), answers: tell };
         taker.send(line).await.map_err(|_| "nobody is there")?;
-        Ok(Outgoing { requests: ask, answers })
+        Ok(Outgoing { requests: ask, answers: Box::pin(answers) })
     }
 }
 

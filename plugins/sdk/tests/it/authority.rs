@@ -3,8 +3,6 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use om_api::v1::attend_request::Open;
-
 use crate::support::{Host, LONG, OneThread, SHORT, fenced, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,8 +46,8 @@ async fn renewals_keep_it_going_past_many_deadlines() {
     let manager = host.manager("x", 1).await;
     let session = manager.attend(Duration::from_secs(3)).await.expect("opened");
     manager.commit("probe", "a", "{}", 1, b"").await.expect("accepted");
-    // Five asks an authority: 11 of them are more than two deadlines.
-    session.until("11 asks", |seen| seen.asks >= 11 || seen.ended.is_some()).await.expect("asked");
+    // Three asks an authority: 7 of them are more than two deadlines.
+    session.until("7 asks", |seen| seen.asks >= 7 || seen.ended.is_some()).await.expect("asked");
     assert!(session.seen().ended.is_none(), "{:?}", session.seen().ended);
     host.journal.handle("a").permit().expect("still");
 }
@@ -66,22 +64,33 @@ async fn work_that_fills_all_threads_of_its_own_does_not_cost_the_authority() {
     let session = manager.attend(Duration::from_secs(3)).await.expect("opened");
     manager.commit("probe", "a", r#"{"mode": "block"}"#, 1, b"").await.expect("accepted");
     until("it to block", || host.journal.begun.load(Ordering::SeqCst) > 0).await;
-    // Five asks an authority: 11 of them are more than two deadlines.
+    // Three asks an authority: 7 of them are more than two deadlines.
     let asks = session.seen().asks;
-    session.until("11 asks", |seen| seen.asks >= asks + 11 || seen.ended.is_some()).await.expect("asked");
+    session.until("7 asks", |seen| seen.asks >= asks + 7 || seen.ended.is_some()).await.expect("asked");
     assert!(session.seen().ended.is_none(), "{:?}", session.seen().ended);
     host.journal.handle("a").permit().expect("still");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn renewals_are_asked_for_as_often_as_the_manager_says() {
+async fn an_ask_that_was_answered_may_be_answered_again_for_longer() {
     let host = Host::start();
     let manager = host.manager("x", 1).await;
-    // One ask in 12 s if it were by the authority alone.
-    let open = Open { ask_every_ms: 20, ..manager.open(LONG) };
-    let session = manager.attend_with(open).await.expect("opened");
-    session.until("50 asks", |seen| seen.asks >= 50 || seen.ended.is_some()).await.expect("asked");
-    assert!(session.seen().ended.is_none(), "{:?}", session.seen().ended);
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    let session = manager.attend_silently(minutes(600)).await.expect("opened");
+    session.until("an ask", |seen| seen.asks > 0).await.expect("asked");
+    session.renew(1, minutes(90)).await;
+    manager.commit("probe", "a", "{}", 1, b"").await.expect("accepted");
+    until("an act", || host.journal.count("a", 1) > 0).await;
+    let handle = host.journal.handle("a");
+    host.an_hour_passes();
+    handle.permit().expect("half an hour is left");
+    session.renew(1, minutes(150)).await;
+    // Its answer comes after the renewal.
+    handle.save("s").await.expect("saved");
+    host.an_hour_passes();
+    handle.permit().expect("half an hour is left of what was added");
+    host.an_hour_passes();
+    assert!(handle.permit().is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,7 +44,8 @@ impl World {
         }
         let named = |peer: &String| peer.split('#').next() == successor.as_deref();
         let told = replica.seat.lines.iter().any(|peer| successor.is_none() || named(peer));
-        self.stopped.insert(term, self.now);
+        // Whoever closes twice has stopped at the first time.
+        self.stopped.entry(term).or_insert(self.now);
         self.put(&by, Input::Bequeath { term, successor: successor.clone() });
         let pause = if told { SUCCESSION } else { Duration::ZERO };
         self.at(pause, Event::Release { by, term, successor });
