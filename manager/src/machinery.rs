@@ -152,12 +152,7 @@ impl Election {
 
     /// What other replicas and orphaned plugins talk to.
     pub(crate) fn front(&self, wills: Arc<Wills>, head: watch::Receiver<Option<Head>>) -> PeerFront {
-        PeerFront {
-            me: self.me.clone(),
-            election: self.detector.clone(),
-            wills,
-            head,
-        }
+        PeerFront { me: self.me.clone(), election: self.detector.clone(), wills, head }
     }
 
     /// Whom plugins tell if this replica dies: the replicas that live then.

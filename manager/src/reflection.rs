@@ -58,7 +58,8 @@ where
         match self.made.get_or_init(self.make) {
             Ok(service) => Box::pin(service.clone().call(request)),
             Err(why) => {
-                let answer = Status::internal(format!("the embedded descriptors are broken: {why}")).into_http();
+                let answer =
+                    Status::internal(format!("the embedded descriptors are broken: {why}")).into_http();
                 Box::pin(async move { Ok(answer) })
             }
         }

@@ -195,8 +195,10 @@ async fn tend(
             () = session.closed.cancelled() => return Ended::Lost("the session was broken off".into()),
             heard = tokio::time::timeout_at(heard_at + silence, inbox.next()) => heard,
             Ok(()) = confirmed.changed(), if asked.is_some() => {
-                // One that does not read misses some.
-                let _ = asked.map(|asked| outbox.try_send(renewed(reign, asked)));
+                if let Some(asked) = asked {
+                    // One that does not read misses some.
+                    let _ = outbox.try_send(renewed(reign, asked));
+                }
                 continue;
             }
             Some(saved) = saves.join_next() => {
