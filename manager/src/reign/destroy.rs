@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use om_api::clock::wall_unix_ms;
 use om_api::{Error, v1};
-use om_store::{Change, Expect};
+use om_store::{Change, Error as StoreError, Expect};
 use tracing::{info, warn};
 
 use super::commit::conflict;
@@ -154,14 +154,30 @@ impl Reign {
 
     async fn forget(&self, stored: &Stored) {
         let name = &stored.declaration.name;
-        let service = key(SERVICES, name);
-        let change = Change::at(wall_unix_ms())
-            .delete(service.as_str())
-            .delete(key(STATES, name))
-            .expect(service, Expect::Modified(stored.modified));
-        match self.append(change).await {
-            Ok(revision) => info!(service = %name, revision, "destroyed"),
-            Err(error) => return self.postpone(stored, &errors::of_store(&error)),
+        loop {
+            let service = key(SERVICES, name);
+            let change = Change::at(wall_unix_ms())
+                .delete(service.as_str())
+                .delete(key(STATES, name))
+                .expect(service, Expect::Modified(stored.modified));
+            match self.append(change).await {
+                Ok(revision) => {
+                    info!(service = %name, revision, "destroyed");
+                    break;
+                }
+                // Before that is known the plugin is not asked again: it might act on what is gone already.
+                Err(StoreError::Unclear(_)) => {
+                    if self.settled(name).await.is_none() {
+                        return;
+                    }
+                    match self.service(name) {
+                        Ok(None) => break,
+                        Ok(Some(now)) if now.modified == stored.modified => {}
+                        Ok(Some(_)) | Err(_) => return,
+                    }
+                }
+                Err(error) => return self.postpone(stored, &errors::of_store(&error)),
+            }
         }
         self.0.board.forget(name);
         self.0.retries.forget(name);

@@ -52,19 +52,26 @@ impl Reign {
             }
         })
     }
+
+    /// Waits until it is known what became of all earlier writes. `None`: nothing can be written under this term any more.
+    pub(super) async fn settled(&self, name: &str) -> Option<()> {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            // A write waits for those before it; this one changes nothing.
+            match self.append(Change::at(wall_unix_ms())).await {
+                Ok(_) => break,
+                Err(StoreError::Fenced { .. } | StoreError::Outrun { .. }) => return None,
+                Err(error) => debug!(service = %name, %error, "a write is still unclear"),
+            }
+        }
+        info!(service = %name, "an unclear write is settled");
+        Some(())
+    }
 }
 
-/// Waits until it is known what became of all earlier writes, and brings the service to its plugin as it is then.
+/// Brings the service to its plugin as it is once everything is settled.
 async fn make_good(reign: Reign, name: String) {
-    loop {
-        tokio::time::sleep(AGAIN).await;
-        // A write waits for those before it; this one changes nothing.
-        match reign.append(Change::at(wall_unix_ms())).await {
-            Ok(_) => break,
-            Err(StoreError::Fenced { .. } | StoreError::Outrun { .. }) => return,
-            Err(error) => debug!(service = %name, %error, "a write is still unclear"),
-        }
+    if reign.settled(&name).await.is_some() {
+        reign.look_after(&name).await;
     }
-    info!(service = %name, "an unclear write is settled");
-    reign.look_after(&name).await;
 }
