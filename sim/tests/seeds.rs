@@ -33,31 +33,27 @@ fn the_same_seed_twice_is_the_same_world_byte_for_byte() {
     assert!(sim(&["--seed", "1", "--trace"]).stdout != sim(&["--seed", "2", "--trace"]).stdout);
 }
 
-/// Each is found, by one of these invariants, within so many seeds: from the first one on, or from where it is known to be
-/// found, if that is far.
+/// The seed by which it was found: the plugin was asked once more, and acted on what was gone.
+#[test]
+fn a_destruction_whose_end_is_unclear_is_not_asked_for_again() {
+    let ran = sim(&["--seed", "4879"]);
+    assert!(ran.status.success(), "{}", said(&ran));
+}
+
+/// Each is found, by one of these invariants, within so many seeds.
 #[test]
 fn each_planted_mistake_is_found() {
-    for (plant, first, invariants) in [
-        (
-            "no-fence",
-            0,
-            &["OneTermWrites", "AcknowledgedIsDurable", "Linearizable", "PersistThenForward"][..],
-        ),
-        ("term-by-value", 0, &["OneTermActs", "OneTermWrites", "Linearizable", "TakeoverIsComplete"]),
-        ("no-deadline", 0, &["OneTermActs", "TakeoverIsComplete"]),
-        ("no-sync", 0, &["AcknowledgedIsDurable", "Linearizable", "TakeoverIsComplete"]),
-        ("error-is-empty", 0, &["AcknowledgedIsDurable", "Linearizable", "WatchHasNoGaps", "OneTermWrites"]),
-        // An acknowledged destruction that is lost is done again.
-        (
-            "found-at-tip",
-            4_800,
-            &["AcknowledgedIsDurable", "Linearizable", "TakeoverIsComplete", "LeftAlone"],
-        ),
+    for (plant, invariants) in [
+        ("no-fence", &["OneTermWrites", "AcknowledgedIsDurable", "Linearizable", "PersistThenForward"][..]),
+        ("term-by-value", &["OneTermActs", "OneTermWrites", "Linearizable", "TakeoverIsComplete"]),
+        ("no-deadline", &["OneTermActs", "TakeoverIsComplete"]),
+        ("no-sync", &["AcknowledgedIsDurable", "Linearizable", "TakeoverIsComplete"]),
+        ("error-is-empty", &["AcknowledgedIsDurable", "Linearizable", "WatchHasNoGaps", "OneTermWrites"]),
     ] {
         // What is shown first may be a consequence, such as that nobody leads: then the next seed.
-        let mut from = first;
+        let mut from = 0;
         loop {
-            let seeds = TRIES.saturating_sub(from);
+            let seeds = TRIES - from;
             assert!(seeds > 0, "{plant} is not found");
             let (from_text, seeds) = (from.to_string(), seeds.to_string());
             let ran = sim(&["--plant", plant, "--seed", &from_text, "--seeds", &seeds, "--jobs", "2"]);
