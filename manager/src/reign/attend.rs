@@ -199,6 +199,11 @@ async fn tend(
                     // One that does not read misses some.
                     let _ = outbox.try_send(renewed(reign, asked));
                 }
+                if let Some(will) = lent.will(reign)
+                    && let Err(why) = send(&outbox, to::Message::Will(will)).await
+                {
+                    return Ended::Lost(why);
+                }
                 continue;
             }
             Some(saved) = saves.join_next() => {
