@@ -28,7 +28,7 @@ mod solo;
 pub mod testing;
 mod timing;
 
-pub use campaign::Campaign;
+pub use campaign::{Alarm, Campaign};
 pub use detector::{Detector, Leadership};
 pub use elector::{Elector, Input, Lost, Output};
 pub use file::{FileDetector, FileOptions};

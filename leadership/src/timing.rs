@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Three durations that only make sense together: `ttl > renew deadline > 2 x retry`.
+/// Three durations that only make sense together: `ttl > renew deadline > retry`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     ttl: Duration,
@@ -56,16 +56,17 @@ impl Timing {
                 Err(TimingError::Order { greater, greater_is, less, less_is })
             }
         };
-        above("renew deadline", renew_deadline, "twice retry", retry.saturating_mul(2))?;
+        above("renew deadline", renew_deadline, "retry", retry)?;
         above("ttl", ttl, "renew deadline", renew_deadline)?;
         Ok(Self { ttl, renew_deadline, retry })
     }
 
-    /// The usual proportions for a ttl: renew deadline 7/8 of it, retry 3/7. So one confirmation may be late by half of that, and
-    /// another still comes in time; each costs every replica a wake-up and a message or two, whether anything happens or not.
+    /// The usual proportions for a ttl: renew deadline 7/8 of it, retry 1/2. So a confirmation may take 3/8. Each costs every
+    /// replica a wake-up and a message or two, whether anything happens or not; and one that is lost is not made good by a
+    /// sooner next one, since both go over one connection.
     ///
     /// # Errors
-    /// [`TimingError::TooShort`] for a ttl under 24 ms.
+    /// [`TimingError::TooShort`] for a ttl under 20 ms.
     pub fn from_ttl(ttl: Duration) -> Result<Self, TimingError> {
         Self::new(ttl, ttl / 8 * 7, Self::retry_of(ttl))
     }
@@ -73,7 +74,7 @@ impl Timing {
     /// The usual time between two confirmations that last for `ttl`.
     #[must_use]
     pub fn retry_of(ttl: Duration) -> Duration {
-        ttl / 7 * 3
+        ttl / 2
     }
 
     /// The same proportions for another ttl, to the millisecond.
@@ -114,9 +115,9 @@ mod tests {
     #[test]
     fn another_ttl_keeps_the_proportions() {
         let usual = Timing::from_ttl(280 * MS).unwrap();
-        assert_eq!(usual.at(560 * MS), Timing::new(560 * MS, 490 * MS, 240 * MS));
+        assert_eq!(usual.at(560 * MS), Timing::new(560 * MS, 490 * MS, 280 * MS));
         assert_eq!(usual.at(280 * MS), Ok(usual));
-        assert!(matches!(usual.at(20 * MS), Err(TimingError::TooShort { what: "retry", .. })));
+        assert!(matches!(usual.at(19 * MS), Err(TimingError::TooShort { what: "retry", .. })));
     }
 
     #[test]
@@ -127,7 +128,7 @@ mod tests {
             Err(TimingError::Order { greater: "ttl", .. })
         ));
         assert!(matches!(
-            Timing::new(1000 * MS, 200 * MS, 100 * MS),
+            Timing::new(1000 * MS, 200 * MS, 200 * MS),
             Err(TimingError::Order { greater: "renew deadline", .. })
         ));
         assert!(matches!(

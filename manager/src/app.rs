@@ -81,7 +81,7 @@ impl App {
         let wills = Arc::new(Wills::default());
         let Machinery { store, detector, office, writes, election, attendant } =
             Machinery::build(&config, &ground)?;
-        let Ground { clock, dialer, directory, before_store, .. } = ground;
+        let Ground { clock, alarm, dialer, directory, before_store, .. } = ground;
         let store = before_store.map_or_else(|| store.clone(), |stand| stand(store.clone()));
         let looked_for = RegistryOptions {
             dir: config.plugins_dir.clone(),
@@ -98,7 +98,8 @@ impl App {
             "manager starting"
         );
         let judge: Arc<dyn Office> = office.clone();
-        let campaign = Arc::new(Campaign::start(detector.clone(), judge, config.timing, clock.clone()));
+        let campaign =
+            Arc::new(Campaign::start(detector.clone(), judge, config.timing, (clock.clone(), alarm)));
 
         let (reign_now, reign) = watch::channel(None);
         let (head_now, head) = watch::channel(None);

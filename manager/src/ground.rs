@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use om_api::clock::{self, Clock};
 use om_api::socket::{self, Connection, Dialer};
 use om_kv::Keyspace;
-use om_leadership::Detector;
+use om_leadership::{Alarm, Detector};
 use om_proxy::discovery::{self, Directory};
 use om_store::Store;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,6 +21,8 @@ use crate::config::Config;
 pub struct Ground {
     /// What deadlines are read from.
     pub clock: Clock,
+    /// What wakes the campaign.
+    pub alarm: Alarm,
     /// The way to other programs.
     pub dialer: Dialer,
     /// Where plugins are looked for.
@@ -49,6 +51,7 @@ impl Ground {
     pub(crate) fn machine(config: &Config) -> Self {
         Self {
             clock: clock::boot(),
+            alarm: Alarm::machine().unwrap_or_else(|_| Alarm::runtime()),
             dialer: socket::system(),
             directory: discovery::directory(&config.plugins_dir),
             kept: Kept::AsConfigured,

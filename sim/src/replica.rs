@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use om_api::socket::Address;
 use om_etcd::EtcdOptions;
-use om_leadership::Timing;
+use om_leadership::{Alarm, Timing};
 use om_manager::app::App;
 use om_manager::config::{Config, EtcdMode, Mode, Network};
 use om_manager::ground::{BeforeStore, Ground, Incoming, Kept, Taken};
@@ -75,6 +75,7 @@ pub(crate) async fn main(life: Life, lease_ttl: Duration) {
     let forgetful = hub.lock().plant == Some(Plant::ErrorIsEmpty);
     let ground = Ground {
         clock,
+        alarm: Alarm::runtime(),
         dialer: hub.dialer(place),
         directory: hub.directory(place, dir),
         before_store: forgetful.then(|| -> BeforeStore { Box::new(|store| Arc::new(Forgetful::new(store))) }),

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use crate::etcd::Ambush;
+use crate::fate::Dice;
 use crate::hub::{ETCD, Place};
 use crate::places::CLIENTS;
 use crate::plant::Plant;
-use crate::world::{Program, Undo, World};
+use crate::world::{Later, Program, TROUBLE, World};
 
 const MS: Duration = Duration::from_millis(1);
 const S: Duration = Duration::from_secs(1);
@@ -50,12 +52,12 @@ impl World {
                 self.hub.say(format_args!("latency {latency:?}"));
                 self.hub.lock().latency = latency;
                 let time = self.dice.within(100 * MS, 4 * S);
-                self.undo_after(time, Undo::Near);
+                self.after(time, Later::Near);
             }
         }
     }
 
-    fn die(&mut self, place: Place, program: Program) {
+    pub(crate) fn die(&mut self, place: Place, program: Program) {
         let again = self.dice.within(Duration::ZERO, 2 * S);
         self.kill(place, program, again);
     }
@@ -79,20 +81,51 @@ impl World {
         let ways = self.dice.roll(4);
         if ways != 0 {
             self.hub.cut(a, b);
-            self.undo_after(time, Undo::Heal(a, b));
+            self.after(time, Later::Heal(a, b));
         }
         if ways != 1 {
             self.hub.cut(b, a);
-            self.undo_after(time, Undo::Heal(b, a));
+            self.after(time, Later::Heal(b, a));
         }
     }
 
     fn isolate(&mut self, place: Place) {
         let time = self.dice.within(50 * MS, 6 * S);
-        for other in self.places().into_iter().chain([ETCD, CLIENTS]).filter(|other| *other != place) {
+        self.isolate_for(time, place, &[ETCD, CLIENTS]);
+    }
+
+    /// From the other hosts, and from these.
+    fn isolate_for(&mut self, time: Duration, place: Place, also: &[Place]) {
+        for other in self.places().into_iter().chain(also.iter().copied()).filter(|other| *other != place) {
             for (from, to) in [(place, other), (other, place)] {
                 self.hub.cut(from, to);
-                self.undo_after(time, Undo::Heal(from, to));
+                self.after(time, Later::Heal(from, to));
+            }
+        }
+    }
+
+    /// In one world of three, leaders are cut off when they have just written.
+    pub(crate) fn lay_ambushes(&mut self, dice: &mut Dice) {
+        if dice.one_in(3) {
+            for _ in 0..=dice.roll(4) {
+                let time = dice.within(2 * S, TROUBLE);
+                self.after(time, Later::Ambush);
+            }
+        }
+    }
+
+    /// The leader that fell into an ambush does not hear that its write was done; another leads, and dies when it is back.
+    pub(crate) fn spring(&mut self) {
+        let ambush = self.hub.lock().etcd.ambush;
+        let Ambush::Sprung(place) = ambush else { return };
+        self.hub.lock().etcd.ambush = Ambush::None;
+        self.hub.say(format_args!("an ambush on r{}", place.0));
+        let time = self.dice.within(200 * MS, 2500 * MS);
+        self.isolate_for(time, place, &[ETCD]);
+        for other in self.places().into_iter().filter(|other| *other != place) {
+            if self.dice.one_in(2) {
+                let later = self.dice.within(Duration::ZERO, 1500 * MS);
+                self.after(time + later, Later::Die(other));
             }
         }
     }
@@ -105,7 +138,7 @@ impl World {
                 let slow = self.dice.within(5 * MS, 700 * MS);
                 self.hub.say(format_args!("etcd is slow: {slow:?}"));
                 self.hub.lock().etcd.slow = slow;
-                self.undo_after(time, Undo::Fast);
+                self.after(time, Later::Fast);
             }
             1 => {
                 self.hub.say(format_args!("etcd writes nothing for {time:?}"));
@@ -156,7 +189,7 @@ impl World {
         let time = self.dice.within(500 * MS, 5 * S);
         self.hub.say(format_args!("lose host {}", place.0));
         self.hub.lose(place, true);
-        self.undo_after(time, Undo::Find(place));
+        self.after(time, Later::Find(place));
         for program in [Program::Manager, Program::Plugin] {
             let again = time + self.dice.within(MS, S);
             self.kill(place, program, again);

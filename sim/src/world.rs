@@ -6,6 +6,7 @@ use std::time::Duration;
 use om_checker::{Event, Rules, Violation, What};
 
 use crate::client;
+use crate::etcd::Ambush;
 use crate::fate::Dice;
 use crate::hub::{Hub, Pid, Place};
 use crate::places::{self, CLIENTS};
@@ -30,14 +31,23 @@ pub(crate) enum Program {
     Plugin,
 }
 
-/// What is to be undone.
+/// What is to happen later: the end of a fault, or one more.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Undo {
+pub(crate) enum Later {
     Heal(Place, Place),
     Start(Place, Program),
     Find(Place),
     Fast,
     Near,
+    /// The next leader that writes is cut off in the middle of it.
+    Ambush,
+    Die(Place),
+}
+
+impl Later {
+    fn is_fault(self) -> bool {
+        matches!(self, Self::Ambush | Self::Die(_))
+    }
 }
 
 pub(crate) struct World {
@@ -46,7 +56,8 @@ pub(crate) struct World {
     /// By place and program.
     pub(crate) programs: BTreeMap<(Place, Program), Process>,
     users: Vec<Process>,
-    undone: BTreeMap<(Duration, u64), Undo>,
+    /// By time.
+    awaited: BTreeMap<(Duration, u64), Later>,
     number: u64,
     pids: u32,
     now: Duration,
@@ -91,7 +102,7 @@ impl World {
             dice,
             programs: BTreeMap::new(),
             users: Vec::new(),
-            undone: BTreeMap::new(),
+            awaited: BTreeMap::new(),
             number: 0,
             pids: 0,
             now: Duration::ZERO,
@@ -111,6 +122,9 @@ impl World {
             world.user(format!("client {number}"), |life| client::main(life, number, places, until))?;
         }
         world.user("watcher".to_owned(), |life| client::watch(life, 10, places))?;
+        if !is_os {
+            world.lay_ambushes(&mut Dice::new(seed ^ 0xa3b5));
+        }
         Ok(world)
     }
 
@@ -166,22 +180,24 @@ impl World {
             if program == Program::Manager {
                 self.hub.record(What::Died { replica: places::replica(place) });
             }
-            self.undo_after(again, Undo::Start(place, program));
+            self.after(again, Later::Start(place, program));
         }
     }
 
-    pub(crate) fn undo_after(&mut self, time: Duration, undo: Undo) {
+    pub(crate) fn after(&mut self, time: Duration, later: Later) {
         self.number += 1;
-        self.undone.insert((self.now + time, self.number), undo);
+        self.awaited.insert((self.now + time, self.number), later);
     }
 
-    fn undo(&mut self, undo: Undo) -> anyhow::Result<()> {
-        match undo {
-            Undo::Heal(from, to) => self.hub.heal(from, to),
-            Undo::Start(place, program) => self.start(place, program)?,
-            Undo::Find(place) => self.hub.lose(place, false),
-            Undo::Fast => self.hub.lock().etcd.slow = Duration::ZERO,
-            Undo::Near => self.hub.lock().latency = Duration::from_millis(1),
+    fn now_is(&mut self, later: Later) -> anyhow::Result<()> {
+        match later {
+            Later::Heal(from, to) => self.hub.heal(from, to),
+            Later::Start(place, program) => self.start(place, program)?,
+            Later::Find(place) => self.hub.lose(place, false),
+            Later::Fast => self.hub.lock().etcd.slow = Duration::ZERO,
+            Later::Near => self.hub.lock().latency = Duration::from_millis(1),
+            Later::Ambush => self.hub.lock().etcd.ambush = Ambush::Laid,
+            Later::Die(place) => self.die(place, Program::Manager),
         }
         Ok(())
     }
@@ -190,9 +206,9 @@ impl World {
         let end = self.now + time;
         let mut next = self.now + Duration::from_secs(2);
         while self.now < end {
-            while let Some(entry) = self.undone.first_entry().filter(|entry| entry.key().0 <= self.now) {
-                let undo = entry.remove();
-                self.undo(undo)?;
+            while let Some(entry) = self.awaited.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let later = entry.remove();
+                self.now_is(later)?;
             }
             if trouble && self.now >= next {
                 next = self.now + self.dice.within(Duration::from_millis(50), Duration::from_millis(1200));
@@ -205,6 +221,7 @@ impl World {
 
     fn tick(&mut self) -> anyhow::Result<()> {
         self.hub.happen(self.now);
+        self.spring();
         self.hub.turn_etcd();
         let until = self.now + self.tick;
         for process in self.programs.values_mut().chain(&mut self.users) {
@@ -223,8 +240,9 @@ impl World {
     /// All faults end.
     fn make_good(&mut self) -> anyhow::Result<()> {
         self.hub.say(format_args!("all is made good"));
-        for undo in std::mem::take(&mut self.undone).into_values() {
-            self.undo(undo)?;
+        self.hub.lock().etcd.ambush = Ambush::None;
+        for later in std::mem::take(&mut self.awaited).into_values().filter(|later| !later.is_fault()) {
+            self.now_is(later)?;
         }
         for (from, to) in self.hub.cuts() {
             self.hub.heal(from, to);

@@ -49,6 +49,7 @@ fn each_planted_mistake_is_found() {
         ("no-deadline", &["OneTermActs", "TakeoverIsComplete"]),
         ("no-sync", &["AcknowledgedIsDurable", "Linearizable", "TakeoverIsComplete"]),
         ("error-is-empty", &["AcknowledgedIsDurable", "Linearizable", "WatchHasNoGaps", "OneTermWrites"]),
+        ("found-at-tip", &["AcknowledgedIsDurable", "Linearizable", "TakeoverIsComplete"]),
     ] {
         // What is shown first may be a consequence, such as that nobody leads: then the next seed.
         let mut from = 0;

@@ -8,6 +8,7 @@
 //!   whose mandate still counts.
 //! * However the task ends (stopped, dropped, panicked), the mandate ends with it.
 
+mod alarm;
 mod post;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+pub use self::alarm::Alarm;
 use self::post::Post;
 use crate::{Clock, Detector, Elector, Input, Leadership, Office, OfficeError, Output, Standing, Timing};
 
@@ -37,9 +39,14 @@ enum Order {
 }
 
 impl Campaign {
-    /// Starts the campaign. To be called within a tokio runtime with time enabled.
+    /// Starts the campaign, woken by an alarm that fits the clock. To be called within a tokio runtime with time enabled.
     #[must_use]
-    pub fn start(detector: Arc<dyn Detector>, office: Arc<dyn Office>, timing: Timing, clock: Clock) -> Self {
+    pub fn start(
+        detector: Arc<dyn Detector>,
+        office: Arc<dyn Office>,
+        timing: Timing,
+        (clock, alarm): (Clock, Alarm),
+    ) -> Self {
         let (orders, inbox) = mpsc::channel(8);
         let (post, standing) = Post::new(Arc::clone(&clock));
         let runner = Runner {
@@ -48,6 +55,7 @@ impl Campaign {
             seeing: true,
             office,
             clock,
+            alarm,
             post,
             asking: JoinSet::new(),
             asked: None,
@@ -97,6 +105,7 @@ struct Runner {
     seeing: bool,
     office: Arc<dyn Office>,
     clock: Clock,
+    alarm: Alarm,
     post: Post,
     asking: JoinSet<Input>,
     asked: Option<(Question, Duration)>,
@@ -108,10 +117,16 @@ impl Runner {
         let first = self.observations.borrow_and_update().clone();
         self.step(Input::Detected(first));
         loop {
-            let pause = self.elector.wake_at().map(|at| at.saturating_sub((self.clock)()));
+            let (due, now) = (self.elector.wake_at(), (self.clock)());
             tokio::select! {
                 biased;
-                () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => self.step(Input::Tick),
+                rang = self.alarm.rings(due.unwrap_or_default(), now), if due.is_some() => {
+                    if let Err(broken) = rang {
+                        tracing::warn!(%broken, "the machine's timer failed, the runtime's does it");
+                        self.alarm = Alarm::runtime();
+                    }
+                    self.step(Input::Tick);
+                }
                 order = inbox.recv() => match order {
                     Some(Order::Resign(done)) => {
                         self.step(Input::Resign);

@@ -30,7 +30,7 @@ impl Scene {
             Arc::clone(&detector) as Arc<dyn Detector>,
             Arc::clone(&office) as Arc<dyn Office>,
             timing,
-            clock.clock(),
+            (clock.clock(), Alarm::runtime()),
         );
         let standing = campaign.standing();
         Self { detector, office, clock, campaign, standing }
@@ -324,7 +324,7 @@ async fn a_detector_that_has_ended_is_one_that_cannot_see() {
         Arc::clone(&detector) as Arc<dyn Detector>,
         Arc::new(ScriptedOffice::new(TTL)),
         timing,
-        clock.clock(),
+        (clock.clock(), Alarm::runtime()),
     );
     let mut standing = campaign.standing();
     standing.wait_for(|standing| matches!(standing, Standing::Leading(_))).await.unwrap();
@@ -350,7 +350,12 @@ async fn of_two_replicas_that_are_named_in_turn_one_leads() {
     let detectors = [Arc::new(ScriptedDetector::new()), Arc::new(ScriptedDetector::new())];
     let campaigns = detectors.each_ref().map(|detector| {
         let office = Arc::clone(&office) as Arc<dyn Office>;
-        Campaign::start(Arc::clone(detector) as Arc<dyn Detector>, office, timing, clock.clock())
+        Campaign::start(
+            Arc::clone(detector) as Arc<dyn Detector>,
+            office,
+            timing,
+            (clock.clock(), Alarm::runtime()),
+        )
     });
     let mut last = 0;
     for round in 0..20 {

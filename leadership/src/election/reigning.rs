@@ -70,7 +70,7 @@ impl Seat {
     }
 
     pub(super) fn prove_due(&self, rule: &Rule) -> Duration {
-        (rule.proven + self.settings.hold / 5).max(self.prove_at)
+        (rule.proven + self.settings.hold / 4).max(self.prove_at)
     }
 
     /// When a heartbeat is written for a question that is not answered by promises.

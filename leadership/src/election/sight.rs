@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// The pause after a look that failed.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long the keyspace may be silent before it counts as unseen. It tells its progress far more often.
-const SILENCE: Duration = Duration::from_secs(4);
+const SILENCE: Duration = Duration::from_secs(6);
 
 /// What a replica sees of the election.
 #[derive(Clone, Debug)]

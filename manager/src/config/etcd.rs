@@ -38,7 +38,7 @@ impl std::fmt::Debug for EtcdMode {
 }
 
 /// A watch that has heard nothing for so long asks whether its member lives.
-const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// Reads the mode's own flags.
 pub(super) fn resolve(args: Etcd, file: &File, sources: &mut Sources<'_>) -> Result<EtcdMode, String> {

@@ -232,11 +232,6 @@ async fn tend(
                 if outbox.send(renewed(reign, ask)).await.is_err() {
                     return Ended::Lost(CLOSED.to_owned());
                 }
-                if let Some(will) = lent.will(reign)
-                    && let Err(why) = send(&outbox, to::Message::Will(will)).await
-                {
-                    return Ended::Lost(why);
-                }
             }
             Some(from::Message::SaveState(save)) => {
                 saves.spawn(keep(reign.clone(), save));

@@ -162,7 +162,7 @@ impl Keyspace for SimKeyspace {
     }
 
     async fn txn(&self, txn: &Txn, patience: Duration) -> Result<TxnAnswer> {
-        let own = txn.clone();
+        let (own, place) = (txn.clone(), self.place);
         let writes = !txn.only_reads();
         let puts = [&own.then, &own.otherwise].into_iter().flatten().any(|op| matches!(op, Op::Put { .. }));
         let done = self.call(txn.to_string(), writes, patience, move |state, now| {
@@ -173,6 +173,9 @@ impl Keyspace for SimKeyspace {
                 return no_room();
             }
             let done = etcd.model.txn(&plant::instead(*plant, &own, &etcd.model));
+            if let Ok(answer) = &done {
+                etcd.did(place, &own, answer);
+            }
             if full { no_room() } else { done.map(|answer| plant::retold(*plant, &own, answer)) }
         });
         done.await

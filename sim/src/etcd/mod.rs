@@ -13,7 +13,10 @@ pub(crate) use keyspace::SimKeyspace;
 use std::time::Duration;
 
 use model::Model;
+use om_kv::{Op, Txn, TxnAnswer};
 use watch::Watcher;
+
+use crate::hub::Place;
 
 /// The cluster, and who watches it.
 #[derive(Default)]
@@ -28,9 +31,28 @@ pub(crate) struct Etcd {
     pub(crate) full_until: Duration,
     /// Everything takes so long beside the way there.
     pub(crate) slow: Duration,
+    pub(crate) ambush: Ambush,
+}
+
+/// What waits for the next leader that writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Ambush {
+    #[default]
+    None,
+    Laid,
+    /// It has just written, and has not been told so yet.
+    Sprung(Place),
 }
 
 impl Etcd {
+    /// A transaction of a replica was done.
+    fn did(&mut self, place: Place, txn: &Txn, answer: &TxnAnswer) {
+        let appends = txn.then.iter().any(|op| matches!(op, Op::Put { key, .. } if plant::is_entry(key)));
+        if self.ambush == Ambush::Laid && answer.succeeded && appends {
+            self.ambush = Ambush::Sprung(place);
+        }
+    }
+
     /// Forgets what is older than this many revisions.
     pub(crate) fn compact(&mut self, keep: i64) {
         self.model.compact(keep);

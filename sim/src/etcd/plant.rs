@@ -45,7 +45,7 @@ pub(super) fn retold(plant: Option<Plant>, txn: &Txn, mut answer: TxnAnswer) -> 
     answer
 }
 
-fn is_entry(key: &str) -> bool {
+pub(super) fn is_entry(key: &str) -> bool {
     key.contains("/journal/")
 }
 

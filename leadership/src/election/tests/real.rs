@@ -15,7 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use super::super::register::json;
 use super::super::*;
 use crate::testing::TestClock;
-use crate::{Campaign, Office, Standing, Timing};
+use crate::{Alarm, Campaign, Office, Standing, Timing};
 
 const FLOOR: Duration = Duration::from_millis(200);
 const LEASE: Duration = Duration::from_secs(3);
@@ -143,7 +143,7 @@ impl Replica {
         let rests = Rests::default();
         let office = Arc::new(Bare { etcd, layout, me, detector: detector.clone(), rests: rests.clone() });
         let timing = Timing::from_ttl(FLOOR).unwrap();
-        let campaign = Campaign::start(detector.clone(), office, timing, clock.clone());
+        let campaign = Campaign::start(detector.clone(), office, timing, (clock.clone(), Alarm::runtime()));
         Self { name: name.to_owned(), detector, campaign, rests, _taking: tasks }
     }
 

@@ -1,0 +1,106 @@
+//! What wakes the campaign when something is due.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Rings at a moment of the campaign's clock.
+pub struct Alarm(By);
+
+enum By {
+    Runtime,
+    Machine { timer: AsyncFd<OwnedFd>, set: Option<Duration> },
+}
+
+impl Alarm {
+    /// By the runtime's timers, for any clock.
+    #[must_use]
+    pub fn runtime() -> Self {
+        Self(By::Runtime)
+    }
+
+    /// By a timer of the machine's own, for a campaign whose clock is `CLOCK_BOOTTIME`. It wakes the process once, where one of the
+    /// runtime's that is more than 64 ms away wakes it a second time before, to be put into finer order; and it knows
+    /// how long the machine has slept. To be called within a runtime.
+    ///
+    /// # Errors
+    /// The system has no timer to spare.
+    pub fn machine() -> io::Result<Self> {
+        let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe; what that asks for holds: the descriptor is owned, and stays the same"
+        )]
+        let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
+        Ok(Self(By::Machine { timer, set: None }))
+    }
+
+    /// Returns at that moment, or at once if it is past. `now` is what the campaign's clock shows.
+    pub(super) async fn rings(&mut self, at: Duration, now: Duration) -> io::Result<()> {
+        match &mut self.0 {
+            By::Runtime => tokio::time::sleep(at.saturating_sub(now)).await,
+            By::Machine { timer, set } => {
+                if *set != Some(at) {
+                    timerfd_settime(timer.get_ref(), TimerfdTimerFlags::ABSTIME, &once(at))?;
+                    *set = Some(at);
+                }
+                while since_boot() < at {
+                    timer.readable().await?.clear_ready();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn once(at: Duration) -> Itimerspec {
+    // A time of zero would disarm it.
+    let at = at.max(Duration::from_nanos(1));
+    let at = Timespec {
+        tv_sec: i64::try_from(at.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: at.subsec_nanos().into(),
+    };
+    Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: at }
+}
+
+fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_rings_in_its_time_again_and_again_whatever_was_waited_for_before() {
+        let mut alarm = Alarm::machine().unwrap();
+        let soon = |after: u64| since_boot() + Duration::from_millis(after);
+        for after in [3, 80, 0, 20] {
+            let at = soon(after);
+            alarm.rings(at, since_boot()).await.unwrap();
+            assert!(since_boot() >= at);
+            // What is past rings at once, however often.
+            alarm.rings(at, since_boot()).await.unwrap();
+        }
+        // One that nobody waited for any more, a later one, and a sooner one.
+        let far = soon(3_600_000);
+        let forgotten = tokio::time::timeout(Duration::from_millis(5), alarm.rings(far, since_boot())).await;
+        assert!(forgotten.is_err(), "an hour has not passed");
+        let past = soon(2);
+        let dropped = tokio::time::timeout(Duration::ZERO, alarm.rings(past, since_boot())).await;
+        assert!(dropped.is_err());
+        while since_boot() < past {
+            std::thread::yield_now();
+        }
+        let last = soon(30);
+        alarm.rings(last, since_boot()).await.unwrap();
+        assert!(since_boot() >= last);
+    }
+}
