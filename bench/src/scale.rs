@@ -33,10 +33,11 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(args.services >= EARLY + SAMPLE, "at least {} services", EARLY + SAMPLE);
     let bed = Bed::new();
-    let log = ["--log", "3"];
+    // The machine is full for minutes: that is no reason for a leader to change.
+    let calm = ["--authority", "2s", "--log", "3"];
     let group = match args.mode {
-        Keeper::Swarm => Group::beside_swarm(&bed, &log),
-        Keeper::Etcd => Group::beside_etcd(&bed, Pace::DEFAULT, &log),
+        Keeper::Swarm => Group::beside_swarm(&bed, &calm),
+        Keeper::Etcd => Group::beside_etcd(&bed, Pace::DEFAULT, &calm),
     };
     let (leader, term) = group.settle();
     let filled = Filled { group: &group, bed: &bed, leader };
