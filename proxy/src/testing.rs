@@ -216,6 +216,7 @@ impl TestPlugin {
 #[async_trait::async_trait]
 impl ServicePlugin for TestPlugin {
     type AttendStream = Answers<v1::AttendResponse>;
+    type CommitManyStream = Answers<v1::CommitManyResponse>;
     type WatchStream = Answers<v1::WatchResponse>;
     type RunStream = Answers<v1::RunResponse>;
 
@@ -241,6 +242,13 @@ impl ServicePlugin for TestPlugin {
             name: self.handshake.name.clone(),
             ..Default::default()
         }))
+    }
+
+    async fn commit_many(
+        &self,
+        _: tonic::Request<Streaming<v1::CommitRequest>>,
+    ) -> Result<tonic::Response<Self::CommitManyStream>, Status> {
+        Err(Status::unimplemented("commit_many"))
     }
 
     async fn free(

@@ -4,7 +4,7 @@ use om_api::v1::service_plugin_server::ServicePlugin;
 use om_api::{Error, v1};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::{Answer, Front, LARGEST_PAGE, Pieces, page};
 use crate::errors;
@@ -16,6 +16,7 @@ const PAGE: usize = 500;
 #[tonic::async_trait]
 impl ServicePlugin for Front {
     type AttendStream = Pieces<v1::AttendResponse>;
+    type CommitManyStream = Pieces<v1::CommitManyResponse>;
     type WatchStream = Pieces<v1::WatchResponse>;
     type RunStream = Pieces<v1::RunResponse>;
 
@@ -42,6 +43,11 @@ impl ServicePlugin for Front {
             self.superior.declared(&service.name, request.revision);
         }
         Ok(Response::new(self.replica.leader()?.commit(request).await?))
+    }
+
+    // Each commit is written to the store here, and may take its time.
+    async fn commit_many(&self, _: Request<Streaming<v1::CommitRequest>>) -> Answer<Self::CommitManyStream> {
+        Err(Status::unimplemented("a manager is asked by Commit"))
     }
 
     async fn free(&self, request: Request<v1::FreeRequest>) -> Answer<v1::FreeResponse> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use om_api::{Error, Reason, v1};
+use tonic::Response;
 use tracing::{debug, warn};
 
 use super::{PLUGIN_PATIENCE, Reign, Session};
@@ -107,19 +108,25 @@ impl Reign {
     async fn try_forward(&self, stored: &Stored) -> Result<(v1::CommitResponse, Session), Error> {
         let session = self.session(&stored.declaration.kind).await?;
         let state = self.0.realm.store.view().get(&key(STATES, &stored.declaration.name));
-        let message = v1::CommitRequest {
+        let message = || v1::CommitRequest {
             service: Some(stored.declaration.clone()),
             revision: stored.revision,
-            state: state.map(|record| record.value).unwrap_or_default(),
+            state: state.as_ref().map(|record| record.value.clone()).unwrap_or_default(),
             ..Default::default()
         };
-        let request = self.stamped(message, PLUGIN_PATIENCE);
-        let mut client = session.client();
-        let answer = tokio::time::timeout(PLUGIN_PATIENCE, client.commit(request)).await;
-        match answer {
-            Ok(Ok(answer)) => Ok((answer.into_inner(), session)),
+        let asking = async {
+            if let Some(answer) = session.line.ask(self, &session, message).await {
+                return answer;
+            }
+            let mut client = session.client();
+            client.commit(self.stamped(message(), PLUGIN_PATIENCE)).await.map(Response::into_inner)
+        };
+        match tokio::time::timeout(PLUGIN_PATIENCE, asking).await {
+            Ok(Ok(answer)) => Ok((answer, session)),
             Ok(Err(status)) => Err(errors::of_plugin(&session.plugin, &status)),
             Err(_) => {
+                // Whatever does not answer there is not to hold up the others.
+                session.line.by_calls();
                 Err(errors::unavailable(&session.plugin, &format!("no answer within {PLUGIN_PATIENCE:?}")))
             }
         }

@@ -12,6 +12,7 @@ mod destroy;
 mod forward;
 mod free;
 mod grants;
+mod line;
 mod opening;
 mod operations;
 mod overseer;

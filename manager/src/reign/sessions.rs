@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
+use super::line::Line;
 use super::{PLUGIN_PATIENCE, Reign};
 use crate::errors;
 use crate::records::Stored;
@@ -30,6 +31,8 @@ pub(crate) struct Session {
     /// Its kinds, with their actions.
     pub(crate) manifest: Arc<[v1::Kind]>,
     pub(crate) upstream: Upstream,
+    /// For commits.
+    pub(crate) line: Line,
     /// Whether it is a manager, with revisions of its own.
     pub(crate) manager: bool,
     /// Cancelled when the session is over, or is to be broken off.
@@ -251,6 +254,7 @@ mod tests {
             kinds: Arc::new(kinds.iter().map(|kind| (*kind).to_owned()).collect()),
             manifest: Arc::new([]),
             upstream: Upstream::new(plugin),
+            line: Line::default(),
             manager: false,
             closed: CancellationToken::new(),
         }

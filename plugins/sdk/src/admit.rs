@@ -161,10 +161,15 @@ impl Shell {
     pub(crate) async fn authorize(&self, caller: &Caller, what: &str) -> Result<Arc<Session>, Error> {
         let session = self.attended_by(caller, what)?;
         session.authority.decided().await;
-        session.authority.check().map_err(|lapsed| {
-            fenced(format!("{what}: {lapsed}")).hint("attend anew, and answer the asks for renewal")
-        })?;
+        self.lasting(&session, what)?;
         Ok(session)
+    }
+
+    /// The authority of a session holds at this moment.
+    pub(crate) fn lasting(&self, session: &Session, what: &str) -> Result<(), Error> {
+        session.authority.check().map(drop).map_err(|lapsed| {
+            fenced(format!("{what}: {lapsed}")).hint("attend anew, and answer the asks for renewal")
+        })
     }
 
     /// The session of the caller's term, also one that has ended.

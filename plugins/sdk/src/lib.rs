@@ -25,6 +25,7 @@ mod backoff;
 mod crew;
 mod guard;
 pub mod log;
+mod many;
 mod operate;
 mod outbox;
 mod output;

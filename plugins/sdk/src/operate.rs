@@ -68,7 +68,7 @@ impl Shell {
         })
     }
 
-    fn declare(
+    pub(crate) fn declare(
         self: &Arc<Self>,
         session: &Arc<Session>,
         declared: Declared,
@@ -247,7 +247,11 @@ impl Shell {
     }
 
     /// Checks the parts of a declaration that are not the plugin's own.
-    fn declared(&self, declaration: Option<v1::Declaration>, revision: u64) -> Result<Declared, Error> {
+    pub(crate) fn declared(
+        &self,
+        declaration: Option<v1::Declaration>,
+        revision: u64,
+    ) -> Result<Declared, Error> {
         let invalid = |field: &str, why: String| Error::new(Reason::InvalidSpec, why).with("field", field);
         let declaration = declaration.ok_or_else(|| invalid("", "no service is declared".to_owned()))?;
         names::check_service(&declaration.name).map_err(|why| invalid("name", why))?;

@@ -7,13 +7,14 @@ use om_api::v1::{self, Role};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::admit::Shell;
-use crate::{action, attend, read};
+use crate::{action, attend, many, read};
 
 pub(crate) struct Server(pub(crate) Arc<Shell>);
 
 #[async_trait]
 impl ServicePlugin for Server {
     type AttendStream = attend::Outgoing;
+    type CommitManyStream = many::Outcomes;
     type WatchStream = read::Events;
     type RunStream = action::Pieces;
 
@@ -45,6 +46,13 @@ impl ServicePlugin for Server {
         request: Request<v1::CommitRequest>,
     ) -> Result<Response<v1::CommitResponse>, Status> {
         self.0.commit(request).await
+    }
+
+    async fn commit_many(
+        &self,
+        request: Request<Streaming<v1::CommitRequest>>,
+    ) -> Result<Response<Self::CommitManyStream>, Status> {
+        self.0.commit_many(request).await
     }
 
     async fn free(&self, request: Request<v1::FreeRequest>) -> Result<Response<v1::FreeResponse>, Status> {

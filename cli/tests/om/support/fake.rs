@@ -197,6 +197,7 @@ fn stream<T: Send + 'static>(items: Vec<Result<T, Status>>) -> Response<Answers<
 #[tonic::async_trait]
 impl ServicePlugin for Served {
     type AttendStream = Answers<v1::AttendResponse>;
+    type CommitManyStream = Answers<v1::CommitManyResponse>;
     type WatchStream = Answers<v1::WatchResponse>;
     type RunStream = Answers<v1::RunResponse>;
 
@@ -240,6 +241,13 @@ impl ServicePlugin for Served {
             message: String::new(),
         };
         Ok(Response::new(script.commit_answers.pop_front().unwrap_or(usual)))
+    }
+
+    async fn commit_many(
+        &self,
+        _: Request<Streaming<v1::CommitRequest>>,
+    ) -> Result<Response<Self::CommitManyStream>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 
     async fn free(&self, request: Request<v1::FreeRequest>) -> Result<Response<v1::FreeResponse>, Status> {

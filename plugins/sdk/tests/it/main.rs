@@ -8,6 +8,7 @@ mod commits;
 mod crowds;
 mod destroys;
 mod faults;
+mod many;
 mod probe;
 mod reads;
 mod replica;
