@@ -35,8 +35,10 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new() -> Self {
-        Self { standings: Mutex::default(), changes: broadcast::channel(BACKLOG).0 }
+    /// With room for so many services: a table that grows leaves holes of its earlier sizes in the memory.
+    pub(crate) fn with_room(services: usize) -> Self {
+        let standings = Mutex::new(HashMap::with_capacity(services));
+        Self { standings, changes: broadcast::channel(BACKLOG).0 }
     }
 
     pub(crate) fn get(&self, service: &str) -> Option<Standing> {
@@ -116,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_speaks_of_an_older_revision_is_ignored() {
-        let board = Board::new();
+        let board = Board::with_room(1);
         board.set("web", standing(5, v1::Phase::Pending));
         board.set("web", standing(4, v1::Phase::Ready));
         assert_eq!(board.get("web").map(|s| s.phase), Some(v1::Phase::Pending));
@@ -124,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_plugins_own_word_is_not_undone_by_the_answer_to_its_commit() {
-        let board = Board::new();
+        let board = Board::with_room(1);
         board.set("web", Standing { attended: false, ..standing(1, v1::Phase::Pending) });
         board.set("web", standing(1, v1::Phase::Ready));
         let session = CancellationToken::new();
@@ -136,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_comes_after_its_session_does_not_count() {
-        let board = Board::new();
+        let board = Board::with_room(1);
         board.set("web", Standing { attended: false, ..standing(1, v1::Phase::Pending) });
         let session = CancellationToken::new();
         session.cancel();
@@ -147,7 +149,7 @@ mod tests {
 
     #[test]
     fn the_same_standing_is_told_once() {
-        let board = Board::new();
+        let board = Board::with_room(1);
         let mut changes = board.watch();
         board.set("web", standing(1, v1::Phase::Ready));
         board.set("web", standing(1, v1::Phase::Ready));
@@ -157,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_lost_plugin_takes_its_word_with_it() {
-        let board = Board::new();
+        let board = Board::with_room(1);
         board.set("web", standing(1, v1::Phase::Ready));
         board.unattended(["web", "other"], "plugin lost");
         let now = board.get("web").expect("known");

@@ -33,13 +33,6 @@ fn the_same_seed_twice_is_the_same_world_byte_for_byte() {
     assert!(sim(&["--seed", "1", "--trace"]).stdout != sim(&["--seed", "2", "--trace"]).stdout);
 }
 
-/// The seed by which it was found: the plugin was asked once more, and acted on what was gone.
-#[test]
-fn a_destruction_whose_end_is_unclear_is_not_asked_for_again() {
-    let ran = sim(&["--seed", "4879"]);
-    assert!(ran.status.success(), "{}", said(&ran));
-}
-
 /// Each is found, by one of these invariants, within so many seeds.
 #[test]
 fn each_planted_mistake_is_found() {

@@ -3,11 +3,13 @@
 //! what was asked for, to the plugin and to the next caller.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers fail by panicking, as the tests do")]
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use om_api::clock::since_boot;
 use om_api::v1;
+use om_system_tests::record::SteeringLine;
 use om_system_tests::{
     Bed, EtcdCluster, Group, NAMES, Pace, Reason, SOON, part, record, recorded, wait_until,
 };
@@ -96,6 +98,39 @@ fn a_commit_that_demands_nothing_is_not_told_of_a_conflict_with_an_unclear_one_b
     let wanted = listed.iter().find(|service| service.name == "wanted").expect("it");
     assert_eq!(wanted.labels["number"], "2");
     assert_eq!(group.settle(), (leader, term));
+}
+
+#[test]
+fn a_destruction_whose_end_is_unclear_is_not_asked_for_again() {
+    if !part("etcd and etcdctl", EtcdCluster::possible()) {
+        return;
+    }
+    let bed = Bed::new();
+    let group = Group::on_one_host_with(&bed, Pace::FAST, SMALL, &[]);
+    group.steer_something();
+    let (leader, term) = group.settle();
+    let client = bed.client(NAMES[leader]);
+    let hold = bed.write("hold", "");
+    let doomed = recorded(&bed, "doomed").with("destroy", "wait").with("only_while", hold.to_str().unwrap());
+    client.commit(doomed.commit()).expect("a commit");
+    let torn_down = || {
+        let lines: Vec<SteeringLine> = record::lines(&bed.steering_record());
+        lines.iter().filter(|line| line.service == "doomed" && line.what == "destroy").count()
+    };
+    let decided = bed.om(NAMES[leader], &["--timeout", "1s", "destroy", "--yes", "doomed"]);
+    assert_ne!(decided.code, 0, "it cannot be done yet: {decided:?}");
+    assert_eq!(torn_down(), 0);
+    unclear(&group, || {
+        fs::remove_file(&hold).expect("a file");
+        wait_until("it to be torn down", SOON, || torn_down() == 1);
+    });
+    // sleeps: whoever took it for not done would ask the plugin again after a tenth of a second
+    thread::sleep(Duration::from_secs(1));
+    assert_eq!(torn_down(), 1, "it was not known yet whether it is gone");
+    group.etcd().make_space();
+    wait_until("it to be gone", SOON, || client.names() == ["steered"]);
+    assert_eq!(torn_down(), 1);
+    assert_eq!(group.settle(), (leader, term), "another reign would have asked the plugin");
 }
 
 #[test]

@@ -124,7 +124,7 @@ impl Reign {
         };
         let grants = grants::Grants::inherit(&realm, &granted, opening);
         let reign = Self(Arc::new(Inner {
-            board: Board::new(),
+            board: Board::with_room(realm.store.view().count(SERVICES)),
             hub: Hub::new(realm.store.clone()),
             locks: Locks::default(),
             sessions: sessions::Sessions::default(),

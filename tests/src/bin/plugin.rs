@@ -49,6 +49,8 @@ enum Knob {
     Fine,
     /// Takes a second.
     Slow,
+    /// Takes as long as the file of `only_while` exists.
+    Wait,
     /// Waits for ever.
     Hang,
     /// Holds a thread for ever.
@@ -62,7 +64,7 @@ enum Knob {
 impl Knob {
     async fn turn(self) -> Result<(), Failed> {
         match self {
-            Self::Fine => Ok(()),
+            Self::Fine | Self::Wait => Ok(()),
             Self::Slow => {
                 // sleeps: that is what it was asked for
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -88,6 +90,15 @@ impl Wanted {
             Some(file) if !file.exists() => Knob::Fine,
             _ => knob,
         }
+    }
+
+    /// Goes as a knob says.
+    async fn go(&self, knob: Knob) -> Result<(), Failed> {
+        while knob == Knob::Wait && self.only_while.as_ref().is_some_and(|file| file.exists()) {
+            // sleeps: nobody tells when a file goes
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.knob(knob).turn().await
     }
 
     fn append(&self, service: &Service, revision: u64, what: &str) -> Result<(), Failed> {
@@ -131,7 +142,7 @@ impl Plugin for Recording {
     async fn plan(&self, wanted: &Declared, current: Option<&Declared>) -> Result<Vec<String>, Rejected> {
         let parsed = Wanted::parse(wanted)?;
         tracing::info!("asked what to do about {}", wanted.name);
-        let turned = parsed.knob(parsed.plan).turn().await;
+        let turned = parsed.go(parsed.plan).await;
         turned.map_err(|Failed(why)| Rejected::field("spec.plan", why))?;
         Ok(match current {
             Some(current) if current.spec == wanted.spec => Vec::new(),
@@ -145,7 +156,7 @@ impl Plugin for Recording {
             let declared: Arc<Declared> = declarations.borrow_and_update().clone();
             let wanted = Wanted::parse(&declared).map_err(|rejected| Failed(rejected.message))?;
             wanted.append(&service, declared.revision, "begin")?;
-            wanted.knob(wanted.steer).turn().await?;
+            wanted.go(wanted.steer).await?;
             service.report(Report { phase: v1::Phase::Ready, ..Report::default() });
             loop {
                 let pause = Duration::from_millis(wanted.every_ms.max(10));
@@ -168,7 +179,7 @@ impl Plugin for Recording {
     async fn destroy(&self, service: Service) -> Result<(), Failed> {
         let declared = service.declared().borrow().clone();
         let wanted = Wanted::parse(&declared).map_err(|rejected| Failed(rejected.message))?;
-        wanted.knob(wanted.destroy).turn().await?;
+        wanted.go(wanted.destroy).await?;
         wanted.append(&service, declared.revision, "destroy")
     }
 
