@@ -10,6 +10,7 @@ mod codec;
 pub mod error;
 pub mod metadata;
 pub mod names;
+mod outcome;
 pub mod places;
 pub mod snapshot;
 pub mod socket;

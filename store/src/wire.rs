@@ -54,20 +54,18 @@ impl From<&Entry> for EntryRecord {
     }
 }
 
+/// What stays in memory, of its own: nothing of what the record was read from, which is thus given back in one piece. Holes
+/// between what stays once took a fifth of a large state's memory.
 impl From<EntryRecord> for Entry {
     fn from(record: EntryRecord) -> Self {
-        let ops = record.ops.into_iter().map(|op| {
+        let mut ops = Vec::with_capacity(record.ops.len());
+        ops.extend(record.ops.into_iter().map(|op| {
             let key: Arc<str> = op.key.into();
             match op.value {
-                Some(value) => Op::Put { key, value },
+                Some(value) => Op::Put { key, value: Bytes::copy_from_slice(&value) },
                 None => Op::Delete { key },
             }
-        });
-        Self {
-            revision: record.revision,
-            term: record.term,
-            time_unix_ms: record.time_unix_ms,
-            ops: ops.collect(),
-        }
+        }));
+        Self { revision: record.revision, term: record.term, time_unix_ms: record.time_unix_ms, ops }
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 /// The names of the replicas.
 pub const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// The authority of a leader in `etcd` mode here: how long its plugins may go on steering after its last sign of life.
+/// The authority of a leader that was elected, as it comes: how long its plugins may go on steering after its last sign of life.
 pub const ETCD_AUTHORITY: Duration = Duration::from_millis(250);
 
 // A frozen replica does not answer, and that is its answer.
@@ -91,8 +91,7 @@ impl<'a> Group<'a> {
     fn of(base: &'a Bed, net: Option<Net>, keep: Keep<'a>, more: &[&str]) -> Self {
         let hosts: Vec<Bed> =
             net.iter().flat_map(|net| (0..NAMES.len()).map(|number| base.in_host(net, number))).collect();
-        let mut more: Vec<String> = more.iter().map(|&arg| arg.to_owned()).collect();
-        more.extend(["--authority".to_owned(), format!("{}ms", ETCD_AUTHORITY.as_millis())]);
+        let more = more.iter().map(|&arg| arg.to_owned()).collect();
         let (managers, clients) = (Mutex::default(), Vec::new());
         let patience = if matches!(keep, Keep::Swarm(_)) { ELECTION } else { SOON };
         let mut group = Self { base, net, hosts, keep, patience, more, managers, clients };

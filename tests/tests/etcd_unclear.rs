@@ -16,6 +16,17 @@ use om_system_tests::{
 
 const SMALL: &[&str] = &["--quota-backend-bytes", "16777216"];
 
+/// Replicas upon a small etcd that steer a service; who leads them, and the term. `None`: there is no etcd.
+fn settled(bed: &Bed) -> Option<(Group<'_>, usize, u64)> {
+    if !part("etcd and etcdctl", EtcdCluster::possible()) {
+        return None;
+    }
+    let group = Group::on_one_host_with(bed, Pace::FAST, SMALL, &[]);
+    group.steer_something();
+    let (leader, term) = group.settle();
+    Some((group, leader, term))
+}
+
 /// Does something of which it is not known what becomes of it until there is space in etcd again: by then it is done.
 fn unclear<T: Send>(group: &Group<'_>, deed: impl FnOnce() -> T + Send) -> T {
     let members: Vec<_> = (0..group.etcd().size()).map(|number| group.etcd().member(number)).collect();
@@ -32,13 +43,8 @@ fn unclear<T: Send>(group: &Group<'_>, deed: impl FnOnce() -> T + Send) -> T {
 
 #[test]
 fn a_write_that_takes_effect_after_its_caller_was_told_is_brought_to_the_plugin() {
-    if !part("etcd and etcdctl", EtcdCluster::possible()) {
-        return;
-    }
     let bed = Bed::new();
-    let group = Group::on_one_host_with(&bed, Pace::FAST, SMALL, &[]);
-    group.steer_something();
-    let (leader, term) = group.settle();
+    let Some((group, leader, term)) = settled(&bed) else { return };
     let client = bed.client(NAMES[leader]);
 
     let failure = unclear(&group, || client.commit(recorded(&bed, "late").commit()));
@@ -68,13 +74,8 @@ fn a_write_that_takes_effect_after_its_caller_was_told_is_brought_to_the_plugin(
 
 #[test]
 fn a_commit_that_demands_nothing_is_not_told_of_a_conflict_with_an_unclear_one_before_it() {
-    if !part("etcd and etcdctl", EtcdCluster::possible()) {
-        return;
-    }
     let bed = Bed::new();
-    let group = Group::on_one_host_with(&bed, Pace::FAST, SMALL, &[]);
-    group.steer_something();
-    let (leader, term) = group.settle();
+    let Some((group, leader, term)) = settled(&bed) else { return };
     let client = bed.client(NAMES[leader]);
     let numbered = |number: u32| recorded(&bed, "wanted").with("every_ms", 0).label("number", number);
     client.commit(numbered(0).commit()).expect("a commit");
@@ -102,13 +103,8 @@ fn a_commit_that_demands_nothing_is_not_told_of_a_conflict_with_an_unclear_one_b
 
 #[test]
 fn a_destruction_whose_end_is_unclear_is_not_asked_for_again() {
-    if !part("etcd and etcdctl", EtcdCluster::possible()) {
-        return;
-    }
     let bed = Bed::new();
-    let group = Group::on_one_host_with(&bed, Pace::FAST, SMALL, &[]);
-    group.steer_something();
-    let (leader, term) = group.settle();
+    let Some((group, leader, term)) = settled(&bed) else { return };
     let client = bed.client(NAMES[leader]);
     let hold = bed.write("hold", "");
     let doomed = recorded(&bed, "doomed").with("destroy", "wait").with("only_while", hold.to_str().unwrap());

@@ -5,11 +5,12 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime,
-    timerfd_create, timerfd_settime,
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+use crate::Clock;
 
 /// Rings at a moment of the campaign's clock.
 pub struct Alarm(By);
@@ -42,16 +43,16 @@ impl Alarm {
         Ok(Self(By::Machine { timer, set: None }))
     }
 
-    /// Returns at that moment, or at once if it is past. `now` is what the campaign's clock shows.
-    pub(super) async fn rings(&mut self, at: Duration, now: Duration) -> io::Result<()> {
+    /// Returns at that moment of the campaign's clock, or at once if it is past.
+    pub(super) async fn rings(&mut self, at: Duration, clock: &Clock) -> io::Result<()> {
         match &mut self.0 {
-            By::Runtime => tokio::time::sleep(at.saturating_sub(now)).await,
+            By::Runtime => tokio::time::sleep(at.saturating_sub(clock())).await,
             By::Machine { timer, set } => {
                 if *set != Some(at) {
                     timerfd_settime(timer.get_ref(), TimerfdTimerFlags::ABSTIME, &once(at))?;
                     *set = Some(at);
                 }
-                while since_boot() < at {
+                while clock() < at {
                     timer.readable().await?.clear_ready();
                 }
             }
@@ -70,37 +71,35 @@ fn once(at: Duration) -> Itimerspec {
     Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: at }
 }
 
-fn since_boot() -> Duration {
-    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
+    use om_api::clock::boot;
+
     use super::*;
 
     #[tokio::test]
     async fn it_rings_in_its_time_again_and_again_whatever_was_waited_for_before() {
-        let mut alarm = Alarm::machine().unwrap();
-        let soon = |after: u64| since_boot() + Duration::from_millis(after);
+        let (mut alarm, clock) = (Alarm::machine().unwrap(), boot());
+        let soon = |after: u64| clock() + Duration::from_millis(after);
         for after in [3, 80, 0, 20] {
             let at = soon(after);
-            alarm.rings(at, since_boot()).await.unwrap();
-            assert!(since_boot() >= at);
+            alarm.rings(at, &clock).await.unwrap();
+            assert!(clock() >= at);
             // What is past rings at once, however often.
-            alarm.rings(at, since_boot()).await.unwrap();
+            alarm.rings(at, &clock).await.unwrap();
         }
         // One that nobody waited for any more, a later one, and a sooner one.
         let far = soon(3_600_000);
-        let forgotten = tokio::time::timeout(Duration::from_millis(5), alarm.rings(far, since_boot())).await;
+        let forgotten = tokio::time::timeout(Duration::from_millis(5), alarm.rings(far, &clock)).await;
         assert!(forgotten.is_err(), "an hour has not passed");
         let past = soon(2);
-        let dropped = tokio::time::timeout(Duration::ZERO, alarm.rings(past, since_boot())).await;
+        let dropped = tokio::time::timeout(Duration::ZERO, alarm.rings(past, &clock)).await;
         assert!(dropped.is_err());
-        while since_boot() < past {
+        while clock() < past {
             std::thread::yield_now();
         }
         let last = soon(30);
-        alarm.rings(last, since_boot()).await.unwrap();
-        assert!(since_boot() >= last);
+        alarm.rings(last, &clock).await.unwrap();
+        assert!(clock() >= last);
     }
 }

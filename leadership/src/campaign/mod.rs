@@ -117,10 +117,10 @@ impl Runner {
         let first = self.observations.borrow_and_update().clone();
         self.step(Input::Detected(first));
         loop {
-            let (due, now) = (self.elector.wake_at(), (self.clock)());
+            let due = self.elector.wake_at();
             tokio::select! {
                 biased;
-                rang = self.alarm.rings(due.unwrap_or_default(), now), if due.is_some() => {
+                rang = self.alarm.rings(due.unwrap_or_default(), &self.clock), if due.is_some() => {
                     if let Err(broken) = rang {
                         tracing::warn!(%broken, "the machine's timer failed, the runtime's does it");
                         self.alarm = Alarm::runtime();

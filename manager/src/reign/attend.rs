@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Streaming};
 use tracing::{debug, info};
 
-use super::line::Line;
+use super::commit_stream::CommitStream;
 use super::{RELEASE_PATIENCE, Reign, Session};
 use crate::board;
 use crate::errors;
@@ -57,7 +57,7 @@ pub(super) async fn session(reign: &Reign, peer: Peer) -> Ended {
         kinds: Arc::new(handshake.kinds.iter().map(|kind| kind.name.clone()).collect()),
         manifest: handshake.kinds.clone().into(),
         upstream: peer.upstream.clone(),
-        line: Line::default(),
+        commit_stream: CommitStream::default(),
         manager: handshake.role() == v1::Role::Manager,
         closed: CancellationToken::new(),
     };

@@ -115,7 +115,7 @@ impl Reign {
             ..Default::default()
         };
         let asking = async {
-            if let Some(answer) = session.line.ask(self, &session, message).await {
+            if let Some(answer) = session.commit_stream.ask(self, &session, message).await {
                 return answer;
             }
             let mut client = session.client();
@@ -126,7 +126,7 @@ impl Reign {
             Ok(Err(status)) => Err(errors::of_plugin(&session.plugin, &status)),
             Err(_) => {
                 // Whatever does not answer there is not to hold up the others.
-                session.line.by_calls();
+                session.commit_stream.by_calls();
                 Err(errors::unavailable(&session.plugin, &format!("no answer within {PLUGIN_PATIENCE:?}")))
             }
         }

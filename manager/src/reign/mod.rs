@@ -7,12 +7,12 @@
 
 mod attend;
 mod commit;
+mod commit_stream;
 mod compaction;
 mod destroy;
 mod forward;
 mod free;
 mod grants;
-mod line;
 mod opening;
 mod operations;
 mod overseer;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::Request;
 
-use super::line::Line;
+use super::commit_stream::CommitStream;
 use super::{PLUGIN_PATIENCE, Reign};
 use crate::errors;
 use crate::records::Stored;
@@ -32,7 +32,7 @@ pub(crate) struct Session {
     pub(crate) manifest: Arc<[v1::Kind]>,
     pub(crate) upstream: Upstream,
     /// For commits.
-    pub(crate) line: Line,
+    pub(crate) commit_stream: CommitStream,
     /// Whether it is a manager, with revisions of its own.
     pub(crate) manager: bool,
     /// Cancelled when the session is over, or is to be broken off.
@@ -254,7 +254,7 @@ mod tests {
             kinds: Arc::new(kinds.iter().map(|kind| (*kind).to_owned()).collect()),
             manifest: Arc::new([]),
             upstream: Upstream::new(plugin),
-            line: Line::default(),
+            commit_stream: CommitStream::default(),
             manager: false,
             closed: CancellationToken::new(),
         }

@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use om_api::v1;
-use om_api::v1::commit_many_response::{Failure, Outcome};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -23,17 +22,7 @@ impl Shell {
         let session = self.authorize(&caller, "commit").await?;
         let shell = self.clone();
         let over = session.authority.over().clone();
-        let answers = request.into_inner().map(move |asked| {
-            let outcome = match shell.commit_one(&session, asked?) {
-                Ok(committed) => Outcome::Committed(committed),
-                Err(status) => Outcome::Failed(Failure {
-                    code: status.code().into(),
-                    message: status.message().to_owned(),
-                    details: status.details().to_vec().into(),
-                }),
-            };
-            Ok(v1::CommitManyResponse { outcome: Some(outcome) })
-        });
+        let answers = request.into_inner().map(move |asked| Ok(shell.commit_one(&session, asked?).into()));
         // A manager that hangs does not keep the stream of a session that is over.
         let answers = futures_util::StreamExt::take_until(answers, over.cancelled_owned());
         Ok(Response::new(Box::pin(answers)))

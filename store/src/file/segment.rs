@@ -1,5 +1,6 @@
 //! One journal file: how it begins, how it is written, how it is read.
 
+use bytes::Bytes;
 use prost::Message;
 
 use super::disk::DiskFile;
@@ -91,7 +92,7 @@ impl Fs {
             }
             match window.next(at).map_err(damaged)? {
                 Next::Frame { payload, end } => {
-                    for entry in decode(&payload).map_err(|why| damaged(&why))? {
+                    for entry in decode(payload).map_err(|why| damaged(&why))? {
                         if entry.term != id.term {
                             return Err(damaged("a record is of another term"));
                         }
@@ -120,7 +121,7 @@ impl Fs {
             let stop = loop {
                 match window.next(at).map_err(|why| self.corrupt(&name, why))? {
                     Next::Frame { payload, end } => {
-                        entries.extend(decode(&payload).map_err(|why| self.corrupt(&name, why))?);
+                        entries.extend(decode(payload).map_err(|why| self.corrupt(&name, why))?);
                         at = end;
                     }
                     other => break other,
@@ -142,8 +143,9 @@ pub(crate) enum Peek {
     Gone,
 }
 
-fn decode(payload: &[u8]) -> std::result::Result<impl Iterator<Item = Entry>, String> {
-    let batch = Batch::decode(payload).map_err(|error| format!("a record cannot be read: {error}"))?;
+fn decode(payload: Vec<u8>) -> std::result::Result<impl Iterator<Item = Entry>, String> {
+    let batch =
+        Batch::decode(Bytes::from(payload)).map_err(|error| format!("a record cannot be read: {error}"))?;
     Ok(batch.entries.into_iter().map(Entry::from))
 }
 

@@ -140,7 +140,7 @@ pub(crate) fn decode_entry(place: &str, revision: u64, bytes: &[u8]) -> Result<D
     if let Some(parts) = value.parts.take() {
         return Ok(Decoded::InParts(parts));
     }
-    let entry = match (&value.plain, &value.packed) {
+    let entry = match (value.plain, &value.packed) {
         (Some(plain), None) => entry_of(place, revision, plain)?,
         (None, Some(packed)) => unpack_entry(place, revision, packed)?,
         _ => return Err(corrupt(place, "holds no entry")),
@@ -152,10 +152,10 @@ pub(crate) fn decode_entry(place: &str, revision: u64, bytes: &[u8]) -> Result<D
 pub(crate) fn unpack_entry(place: &str, revision: u64, packed: &[u8]) -> Result<Entry> {
     let mut plain = Vec::new();
     GzDecoder::new(packed).read_to_end(&mut plain).map_err(|error| corrupt(place, error))?;
-    entry_of(place, revision, &plain)
+    entry_of(place, revision, plain.into())
 }
 
-fn entry_of(place: &str, revision: u64, plain: &[u8]) -> Result<Entry> {
+fn entry_of(place: &str, revision: u64, plain: Bytes) -> Result<Entry> {
     let record = EntryRecord::decode(plain).map_err(|error| corrupt(place, error))?;
     if record.revision != revision {
         return Err(corrupt(place, format!("holds the entry of revision {}", record.revision)));

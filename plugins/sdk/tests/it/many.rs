@@ -1,6 +1,5 @@
 //! Many commits over one stream.
 
-use om_api::v1::commit_many_response::{Failure, Outcome};
 use om_api::v1::{self, Phase};
 use om_api::{Error, Reason};
 use om_plugin_sdk::testing::{Manager, declaration};
@@ -31,12 +30,7 @@ impl Line {
 
     /// `None`: it has ended.
     async fn next(&mut self) -> Option<Result<v1::CommitResponse, Status>> {
-        match self.answers.message().await.ok()??.outcome.expect("an outcome") {
-            Outcome::Committed(committed) => Some(Ok(committed)),
-            Outcome::Failed(Failure { code, message, details }) => {
-                Some(Err(Status::with_details(code.into(), message, details)))
-            }
-        }
+        Some(self.answers.message().await.ok()??.into_result())
     }
 }
 

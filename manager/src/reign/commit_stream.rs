@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use om_api::v1;
-use om_api::v1::commit_many_response::{Failure, Outcome};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status};
@@ -19,20 +18,20 @@ type Answer = Result<v1::CommitResponse, Status>;
 
 /// A session's way to commit.
 #[derive(Clone, Default)]
-pub(crate) struct Line(Arc<Mutex<Way>>);
+pub(crate) struct CommitStream(Arc<Mutex<Way>>);
 
 #[derive(Default)]
 enum Way {
     /// Nothing was committed yet, or the stream broke off.
     #[default]
     New,
-    Open(Stream),
+    Open(Opened),
     /// The plugin knows no stream, or does not answer on it.
     Calls,
 }
 
 #[derive(Clone)]
-struct Stream {
+struct Opened {
     questions: mpsc::Sender<v1::CommitRequest>,
     waiting: Arc<Mutex<Waiting>>,
 }
@@ -44,7 +43,7 @@ enum Waiting {
     Over(Status),
 }
 
-impl Line {
+impl CommitStream {
     /// Asks over the stream, which is opened if need be. `None`: there is none; it takes a call.
     pub(super) async fn ask(
         &self,
@@ -66,7 +65,7 @@ impl Line {
         *lock(&self.0) = Way::Calls;
     }
 
-    fn stream(&self, reign: &Reign, session: &Session) -> Option<Stream> {
+    fn stream(&self, reign: &Reign, session: &Session) -> Option<Opened> {
         let mut way = lock(&self.0);
         match &*way {
             Way::Calls => return None,
@@ -75,7 +74,7 @@ impl Line {
         }
         let (questions, asked) = mpsc::channel(BACKLOG);
         let waiting = Arc::new(Mutex::new(Waiting::Open(VecDeque::new())));
-        let stream = Stream { questions, waiting: waiting.clone() };
+        let stream = Opened { questions, waiting: waiting.clone() };
         *way = Way::Open(stream.clone());
         drop(way);
         let (carrying, session, end) = (reign.clone(), session.clone(), End(waiting));
@@ -87,7 +86,7 @@ impl Line {
     }
 }
 
-impl Stream {
+impl Opened {
     async fn ask(&self, commit: v1::CommitRequest) -> Answer {
         let room = self.questions.reserve().await;
         let (to, answer) = oneshot::channel();
@@ -121,20 +120,10 @@ async fn carry(
     };
     loop {
         match answers.message().await {
-            Ok(Some(answer)) => end.answered(outcome(answer)),
+            Ok(Some(answer)) => end.answered(answer.into_result()),
             Ok(None) => return broken(),
             Err(status) => return status,
         }
-    }
-}
-
-fn outcome(answer: v1::CommitManyResponse) -> Answer {
-    match answer.outcome {
-        Some(Outcome::Committed(committed)) => Ok(committed),
-        Some(Outcome::Failed(Failure { code, message, details })) => {
-            Err(Status::with_details(code.into(), message, details))
-        }
-        None => Err(Status::internal("the plugin says nothing of what became of a commit")),
     }
 }
 
