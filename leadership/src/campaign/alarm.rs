@@ -73,9 +73,15 @@ fn once(at: Duration) -> Itimerspec {
 
 #[cfg(test)]
 mod tests {
-    use om_api::clock::boot;
+    use std::sync::Arc;
+
+    use rustix::time::{ClockId, clock_gettime};
 
     use super::*;
+
+    fn boot() -> Clock {
+        Arc::new(|| Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap())
+    }
 
     #[tokio::test]
     async fn it_rings_in_its_time_again_and_again_whatever_was_waited_for_before() {
