@@ -131,6 +131,12 @@ impl Hammer {
         self.shared.told().accepted.len()
     }
 
+    /// How many attempts were refused up to now.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.shared.told().refused.values().sum()
+    }
+
     /// When the last acknowledgement came.
     #[must_use]
     pub fn last(&self) -> Option<Duration> {
