@@ -266,6 +266,7 @@ fn callers_go_on_with_the_next_leader_and_are_told_the_truth() {
     wait_until("commits at b", SOON, || hammer.accepted() > already + 20);
     let told = hammer.stop();
     assert!(told.failed.is_empty(), "{:?}", told.failed);
+    assert!(!told.refused.is_empty(), "b was asked before it led");
     let last = told.last();
     assert_eq!(last.len(), 2, "each caller has its own service");
     let stored = bed.client("b").list().expect("a list");
