@@ -45,8 +45,6 @@ impl Etcd {
             prefix,
             next: from,
             cluster: None,
-            begun: false,
-            resumed: false,
             pin,
             sender,
         };
@@ -61,9 +59,6 @@ struct Watch {
     /// The first revision that was not given out yet.
     next: i64,
     cluster: Option<u64>,
-    /// Whether a stream was heard, and whether the one now is another.
-    begun: bool,
-    resumed: bool,
     pin: Pin,
     sender: mpsc::Sender<Result<Batch>>,
 }
@@ -214,14 +209,8 @@ impl Watch {
         let progress = events.is_empty() && !response.created() && response.watch_id() >= 0;
         let reached = if progress { header.revision } else { events.last().map_or(0, Event::revision) };
         self.next = self.next.max(reached + 1);
-        if response.created() {
-            self.resumed = std::mem::replace(&mut self.begun, true);
-        }
-        if events.is_empty() && response.created() && !self.resumed {
-            return None;
-        }
-        let resumed = std::mem::take(&mut self.resumed);
-        let unheard = self.sender.send(Ok(Batch { header, events, resumed })).await.is_err();
+        let batch = Batch { header, events, begun: response.created() };
+        let unheard = self.sender.send(Ok(batch)).await.is_err();
         unheard.then_some(Ended::Unheard)
     }
 

@@ -27,9 +27,10 @@ pub struct Batch {
     pub header: Header,
     /// Empty: a sign of life, as they come again and again while nothing happens.
     pub events: Vec<Event>,
-    /// The first of another connection. Nothing is missing before it, unless the keyspace went back meanwhile and has
-    /// moved on beyond where it was: only who looks at what it has kept can tell.
-    pub resumed: bool,
+    /// The first of a connection, be it the watch's first one or another. Nothing is missing before it, unless the
+    /// keyspace went back meanwhile and has moved on beyond where it was: only who looks again at what it has kept can
+    /// tell.
+    pub begun: bool,
 }
 
 /// A watch. Ends with its error, or when it is dropped.

@@ -11,6 +11,10 @@ use tokio::task::JoinSet;
 #[derive(Clone, Copy, Default)]
 struct State {
     shut: bool,
+    /// New connections wait, others do not.
+    barred: bool,
+    /// New connections that had to wait.
+    waiting: u32,
     /// How often all connections were closed.
     severed: u32,
 }
@@ -45,14 +49,24 @@ impl Gate {
         self.state.send_modify(|state| state.shut = true);
     }
 
+    /// What is connected passes on, and new connections wait.
+    pub fn bar(&self) {
+        self.state.send_modify(|state| state.barred = true);
+    }
+
+    /// Returns when a new connection waits.
+    pub async fn knocked(&self) {
+        self.state.subscribe().wait_for(|state| state.waiting > 0).await.unwrap();
+    }
+
     /// Closes all connections; new ones wait before the shut gate.
     pub fn sever(&self) {
-        self.state.send_modify(|state| *state = State { shut: true, severed: state.severed + 1 });
+        self.state.send_modify(|state| *state = State { shut: true, severed: state.severed + 1, ..*state });
     }
 
     /// What waited passes, and what comes.
     pub fn open(&self) {
-        self.state.send_modify(|state| state.shut = false);
+        self.state.send_modify(|state| *state = State { severed: state.severed, ..State::default() });
     }
 }
 
@@ -60,9 +74,13 @@ async fn pass(listener: TcpListener, to: String, state: Arc<watch::Sender<State>
     let mut ways = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         while ways.try_join_next().is_some() {}
-        let (to, mut state) = (to.clone(), state.subscribe());
+        let (to, all, mut state) = (to.clone(), state.clone(), state.subscribe());
         ways.spawn(async move {
-            if state.wait_for(|state| !state.shut).await.is_err() {
+            let held = |state: &State| state.shut || state.barred;
+            if held(&state.borrow()) {
+                all.send_modify(|state| state.waiting += 1);
+            }
+            if state.wait_for(|state| !held(state)).await.is_err() {
                 return;
             }
             let Ok(server) = TcpStream::connect(to).await else { return };

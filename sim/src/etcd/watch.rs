@@ -94,7 +94,7 @@ impl Hub {
                     return true;
                 }
                 watcher.told = now;
-                let batch = events.map(|events| Batch { header, events, resumed: false });
+                let batch = events.map(|events| Batch { header, events, begun: false });
                 batches.push((kept - 1, watcher.place, watcher.to.clone(), watcher.last, batch));
                 true
             });

@@ -49,9 +49,9 @@ impl Shared {
     async fn take_all(&self, mut watch: Watching) -> Result<()> {
         while let Some(batch) = watch.next().await {
             let batch = batch.map_err(|error| super::errors::told(&error))?;
-            if batch.resumed {
+            if batch.begun {
                 // It may go on in another history, from a number that both have.
-                return Ok(());
+                self.look().await?;
             }
             for event in &batch.events {
                 let Event::Put(kv) = event else { continue };

@@ -72,7 +72,9 @@ impl Shared {
                 let state = View::default();
                 state.replace(base.revision, self.read_base(base, at).await?);
                 let mut mark = 0;
-                for (entry, modified) in self.read_entries(base.revision, tip, at).await? {
+                // The base's own entry, too, where it is kept: by its key a store that goes back is told.
+                let after = base.revision.saturating_sub(u64::from(base.floor < base.revision));
+                for (entry, modified) in self.read_entries(after, tip, at).await? {
                     state.apply(&entry);
                     mark = modified;
                 }

@@ -36,6 +36,7 @@ impl Follow {
             (sign.breaks, sign.alive)
         };
         let mut last = self.begin().await?;
+        self.send(Ok(Batch { header: core.header(), events: Vec::new(), begun: true })).await?;
         loop {
             let sign = signs.borrow_and_update().clone();
             self.check(&sign, breaks).await?;
@@ -46,7 +47,7 @@ impl Follow {
             }
             if !told && sign.alive != alive {
                 let header = core.header();
-                self.send(Ok(Batch { header, events: Vec::new(), resumed: false })).await?;
+                self.send(Ok(Batch { header, events: Vec::new(), begun: false })).await?;
             }
             alive = sign.alive;
             signs.changed().await.map_err(|_| Over)?;
@@ -104,7 +105,7 @@ impl Follow {
         if events.is_empty() {
             return Ok(false);
         }
-        self.send(Ok(Batch { header: state.header(), events, resumed: false })).await?;
+        self.send(Ok(Batch { header: state.header(), events, begun: false })).await?;
         Ok(true)
     }
 

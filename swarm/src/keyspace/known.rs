@@ -93,6 +93,9 @@ impl Known {
             }
         }
         self.older_since = None;
+        if self.newest.as_ref().is_some_and(|newest| newest.is_rewritten_in(&base.state)) {
+            return Fit::Other(format!("revision {} was written anew", self.revision()));
+        }
         if revision < self.revision() {
             // Asked for before a write of ours was through: whoever asked may as well get that.
             let state = self.newest.clone().unwrap_or_else(|| Arc::clone(&base.state));

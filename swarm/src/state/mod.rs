@@ -146,6 +146,12 @@ impl State {
         self.nonces.iter().rev().nth(back).copied()
     }
 
+    /// Whether another state, of the same cluster, knows this one's revision as made by another transaction.
+    pub(crate) fn is_rewritten_in(&self, other: &Self) -> bool {
+        let made_by = |state: &Self| state.nonce_of(self.revision);
+        made_by(self).zip(made_by(other)).is_some_and(|(this, that)| this != that)
+    }
+
     /// The leases that keys live under, without repetition.
     pub(crate) fn leases(&self) -> Vec<i64> {
         // Keys under a lease are in no page.

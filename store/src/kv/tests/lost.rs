@@ -95,35 +95,69 @@ async fn a_restored_etcd_that_others_wrote_on_is_noticed_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_was_cut_off_meanwhile_does_not_go_on_in_the_other_history() {
+async fn who_read_a_base_alone_notices_it_as_well() {
     if !Cluster::available() {
         return;
     }
     let mut cluster = Cluster::start(1, &[]);
-    let gate = Gate::before(&cluster.endpoints()[0]).await;
-    let behind = patient(Etcd::new(&EtcdOptions::new([gate.url()])).unwrap(), PATIENCE);
     let holder = store(&cluster);
     let token = claim(&holder, "holder").await.unwrap();
-    behind.load().await.unwrap();
     let backup = cluster.save("backup");
-    // The first may be read, the second is heard by the watch: so it has begun.
-    for revision in [1, 2] {
-        holder.append(&token, put("k", "lost")).await.unwrap();
-        eventually("it follows", async || (behind.view().revision() == revision).then_some(())).await;
-    }
-    gate.shut();
-    gate.sever();
+    holder.append(&token, put("k", "lost")).await.unwrap();
+    holder.compact(&token, 10).await.unwrap();
+    let behind = store(&cluster);
+    behind.load().await.unwrap();
     cluster.restore(&backup);
-    // Its watch could go on with the third of these as if the first two were those it has.
     let anew = store(&cluster);
     let other = claim(&anew, "anew").await.unwrap();
-    for _ in 0..5 {
+    for _ in 0..20 {
         anew.append(&other, put("k", "other")).await.unwrap();
     }
-    gate.open();
-    let why = eventually("it tells", async || behind.went_back()).await;
-    assert!(why.contains("written anew"), "{why}");
+    went_back("load", behind.load().await);
     assert_eq!(&behind.view().get("k").unwrap().value[..], b"lost");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_cut_off_meanwhile_does_not_go_on_in_the_other_history() {
+    if !Cluster::available() {
+        return;
+    }
+    for begun in [true, false] {
+        let mut cluster = Cluster::start(1, &[]);
+        let gate = Gate::before(&cluster.endpoints()[0]).await;
+        let etcd = Etcd::new(&EtcdOptions::new([gate.url()])).unwrap();
+        etcd.range(&Range::key("calls are connected"), PATIENCE).await.unwrap();
+        let behind = patient(etcd, PATIENCE);
+        let holder = store(&cluster);
+        let token = claim(&holder, "holder").await.unwrap();
+        let backup = cluster.save("backup");
+        holder.append(&token, put("k", "lost")).await.unwrap();
+        if begun {
+            behind.load().await.unwrap();
+            // Not read, but heard by the watch: so it has begun.
+            holder.append(&token, put("k", "lost")).await.unwrap();
+            eventually("it follows", async || (behind.view().revision() == 2).then_some(())).await;
+        } else {
+            holder.append(&token, put("k", "lost")).await.unwrap();
+            gate.bar();
+            behind.load().await.unwrap();
+            // What it has is read, and its watch, which is to go on from there, never begins.
+            gate.knocked().await;
+        }
+        gate.shut();
+        gate.sever();
+        cluster.restore(&backup);
+        // Its watch could go on with the third of these as if the first two were those it has.
+        let anew = store(&cluster);
+        let other = claim(&anew, "anew").await.unwrap();
+        for _ in 0..5 {
+            anew.append(&other, put("k", "other")).await.unwrap();
+        }
+        gate.open();
+        let why = eventually("it tells", async || behind.went_back()).await;
+        assert!(why.contains("written anew"), "begun: {begun}: {why}");
+        assert_eq!(&behind.view().get("k").unwrap().value[..], b"lost", "begun: {begun}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

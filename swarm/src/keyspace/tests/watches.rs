@@ -104,3 +104,25 @@ async fn a_swarm_that_was_restored_from_a_backup_ends_watches_and_is_read_afresh
     drop(keyspace.range(&Range::key("a"), PATIENCE).await);
     assert_eq!(get(&keyspace, "a").await, None, "it is another cluster");
 }
+
+#[tokio::test]
+async fn a_swarm_that_was_restored_and_written_on_is_told_by_the_revision_that_was_known() {
+    let engine = FakeEngine::start();
+    let record = || engine.spec()["Labels"]["openmanage.test"].as_str().unwrap().to_owned();
+    let restore = |record: String| engine.change(|spec| spec["Labels"]["openmanage.test"] = record.into());
+    put(&keyspace(&engine), "a", "1").await;
+    let backup = record();
+    for _ in 0..2 {
+        put(&keyspace(&engine), "a", "other").await;
+    }
+    let other = record();
+    restore(backup);
+    let behind = keyspace(&engine);
+    let known = put(&behind, "a", "lost").await;
+    let mut watch = behind.watch("a", known + 1);
+    let first = tokio::time::timeout(PATIENCE, watch.next()).await.unwrap().unwrap().unwrap();
+    assert!(first.begun, "whoever watches is told to look at what it has kept: {first:?}");
+    restore(other);
+    let error = end(&mut watch).await;
+    assert!(matches!(&error, Error::WentBack(why) if why.to_string().contains("written anew")), "{error}");
+}
