@@ -28,6 +28,8 @@ pub(super) struct Watcher {
     last: Duration,
     /// It was told that it cannot go on.
     failed: bool,
+    /// Its connection has begun, and it was told so.
+    begun: bool,
     /// The way to it was cut when it was looked at last.
     cut: bool,
     /// It is told nothing until then: its connection is lost, which it does not know yet, or its member is gone.
@@ -49,6 +51,7 @@ impl Hub {
                 told,
                 last,
                 failed: false,
+                begun: false,
                 cut: false,
                 silent_until,
             };
@@ -77,11 +80,12 @@ impl Hub {
                     return false;
                 }
                 kept += 1;
-                let lively = now < watcher.told + PROGRESS;
+                let lively = watcher.begun && now < watcher.told + PROGRESS;
                 let cut = state.is_cut(ETCD, watcher.place);
                 let healed = std::mem::replace(&mut watcher.cut, cut) && !cut;
                 if state.dice.one_in(if healed { 2 } else { SELDOM }) {
                     watcher.silent_until = now + state.dice.within(Duration::ZERO, LONGEST);
+                    watcher.begun = false;
                 }
                 let silent = cut || now < watcher.silent_until;
                 if (watcher.next > header.revision && lively) || silent {
@@ -94,7 +98,8 @@ impl Hub {
                     return true;
                 }
                 watcher.told = now;
-                let batch = events.map(|events| Batch { header, events, begun: false });
+                let begun = !std::mem::replace(&mut watcher.begun, true);
+                let batch = events.map(|events| Batch { header, events, begun });
                 batches.push((kept - 1, watcher.place, watcher.to.clone(), watcher.last, batch));
                 true
             });
