@@ -40,14 +40,7 @@ impl Etcd {
         let prefix = prefix.to_owned();
         let mut pin = Pin::new(self.endpoints(), self.attempt_time().max(BEGIN));
         (0..self.pin().next().0).for_each(|index| pin.failed(index));
-        let watch = Watch {
-            etcd: self.clone(),
-            prefix,
-            next: from,
-            cluster: None,
-            pin,
-            sender,
-        };
+        let watch = Watch { etcd: self.clone(), prefix, next: from, cluster: None, pin, sender };
         task.spawn(watch.run());
         Watching::new(batches, task)
     }

@@ -1,11 +1,16 @@
 //! How every service is, as far as this reign knows, and who wants to hear of it.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use om_api::v1;
+use om_store::Store;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
+
+use crate::records::{SERVICES, key};
 
 /// How many observations a watcher may lag behind before it is brought up to date as a whole.
 const BACKLOG: usize = 1024;
@@ -16,10 +21,14 @@ pub(crate) struct Standing {
     /// The revision of the declaration that this speaks of.
     pub(crate) revision: u64,
     pub(crate) phase: v1::Phase,
-    pub(crate) message: String,
+    pub(crate) message: Box<str>,
     /// Whether the plugin itself is looking after that revision: then it knows best.
     pub(crate) attended: bool,
 }
+
+/// The name of a service: its key in the store, which is in memory once for both.
+#[derive(Debug)]
+struct Name(Arc<str>);
 
 /// A change of the board.
 #[derive(Clone, Debug)]
@@ -30,15 +39,16 @@ pub(crate) struct Observation {
 
 /// The board. One per reign.
 pub(crate) struct Board {
-    standings: Mutex<HashMap<String, Standing>>,
+    store: Arc<dyn Store>,
+    standings: Mutex<HashMap<Name, Standing>>,
     changes: broadcast::Sender<Observation>,
 }
 
 impl Board {
-    /// With room for so many services: a table that grows leaves holes of its earlier sizes in the memory.
-    pub(crate) fn with_room(services: usize) -> Self {
-        let standings = Mutex::new(HashMap::with_capacity(services));
-        Self { standings, changes: broadcast::channel(BACKLOG).0 }
+    /// With room for what is declared: a table that grows leaves holes of its earlier sizes in the memory.
+    pub(crate) fn new(store: Arc<dyn Store>) -> Self {
+        let standings = Mutex::new(HashMap::with_capacity(store.view().count(SERVICES)));
+        Self { store, standings, changes: broadcast::channel(BACKLOG).0 }
     }
 
     pub(crate) fn get(&self, service: &str) -> Option<Standing> {
@@ -49,8 +59,11 @@ impl Board {
     pub(crate) fn all(&self) -> Vec<Observation> {
         let standings = self.lock();
         let all = standings.iter();
-        all.map(|(service, standing)| Observation { service: service.clone(), standing: standing.clone() })
-            .collect()
+        all.map(|(service, standing)| Observation {
+            service: service.as_str().to_owned(),
+            standing: standing.clone(),
+        })
+        .collect()
     }
 
     pub(crate) fn watch(&self) -> broadcast::Receiver<Observation> {
@@ -84,17 +97,20 @@ impl Board {
             let mut standings = self.lock();
             let Some(known) = standings.get(service).filter(|known| known.attended) else { continue };
             let phase = if known.phase == v1::Phase::Destroying { known.phase } else { v1::Phase::Pending };
-            let standing =
-                Standing { phase, message: why.to_owned(), attended: false, revision: known.revision };
+            let standing = Standing { phase, message: why.into(), attended: false, revision: known.revision };
             self.put(&mut standings, service, standing);
         }
     }
 
-    fn put(&self, standings: &mut HashMap<String, Standing>, service: &str, standing: Standing) {
-        match standings.get(service) {
+    fn put(&self, standings: &mut HashMap<Name, Standing>, service: &str, standing: Standing) {
+        match standings.get_mut(service) {
             Some(known) if known.revision > standing.revision || *known == standing => return,
-            _ => standings.insert(service.to_owned(), standing.clone()),
-        };
+            Some(known) => *known = standing.clone(),
+            None => {
+                let name = Name(self.store.view().key(&key(SERVICES, service)));
+                standings.insert(name, standing.clone());
+            }
+        }
         // No receiver is no error: nobody watches.
         let _ = self.changes.send(Observation { service: service.to_owned(), standing });
     }
@@ -103,22 +119,57 @@ impl Board {
         self.lock().remove(service);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Standing>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Name, Standing>> {
         self.standings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Name {
+    fn as_str(&self) -> &str {
+        self.0.strip_prefix(SERVICES).unwrap_or(&self.0)
+    }
+}
+
+// A name is found by its text.
+impl Borrow<str> for Name {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Name {}
+
 #[cfg(test)]
 mod tests {
+    use om_store::memory::MemoryStore;
+    use om_store::testing::candidate;
+    use om_store::{Change, Term};
+
     use super::*;
 
+    fn board() -> Board {
+        Board::new(Arc::new(MemoryStore::new().handle()))
+    }
+
     fn standing(revision: u64, phase: v1::Phase) -> Standing {
-        Standing { revision, phase, message: String::new(), attended: true }
+        Standing { revision, phase, message: Box::default(), attended: true }
     }
 
     #[test]
     fn what_speaks_of_an_older_revision_is_ignored() {
-        let board = Board::with_room(1);
+        let board = board();
         board.set("web", standing(5, v1::Phase::Pending));
         board.set("web", standing(4, v1::Phase::Ready));
         assert_eq!(board.get("web").map(|s| s.phase), Some(v1::Phase::Pending));
@@ -126,7 +177,7 @@ mod tests {
 
     #[test]
     fn the_plugins_own_word_is_not_undone_by_the_answer_to_its_commit() {
-        let board = Board::with_room(1);
+        let board = board();
         board.set("web", Standing { attended: false, ..standing(1, v1::Phase::Pending) });
         board.set("web", standing(1, v1::Phase::Ready));
         let session = CancellationToken::new();
@@ -138,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_comes_after_its_session_does_not_count() {
-        let board = Board::with_room(1);
+        let board = board();
         board.set("web", Standing { attended: false, ..standing(1, v1::Phase::Pending) });
         let session = CancellationToken::new();
         session.cancel();
@@ -149,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_same_standing_is_told_once() {
-        let board = Board::with_room(1);
+        let board = board();
         let mut changes = board.watch();
         board.set("web", standing(1, v1::Phase::Ready));
         board.set("web", standing(1, v1::Phase::Ready));
@@ -157,15 +208,26 @@ mod tests {
         assert!(changes.try_recv().is_err());
     }
 
+    #[tokio::test]
+    async fn a_name_is_in_memory_once_for_the_store_and_the_board() {
+        let store = Arc::new(MemoryStore::new().handle());
+        let token = store.claim(&candidate("a"), Term(0)).await.expect("claimed");
+        let change = Change::at(0).put(key(SERVICES, "web"), "");
+        store.append(&token, change).await.expect("declared");
+        let before = Arc::strong_count(&store.view().key(&key(SERVICES, "web")));
+        let board = Board::new(store.clone());
+        board.set("web", standing(1, v1::Phase::Pending));
+        board.set("web", standing(1, v1::Phase::Ready));
+        assert_eq!(Arc::strong_count(&store.view().key(&key(SERVICES, "web"))), before + 1);
+        assert_eq!(board.get("web").map(|s| s.phase), Some(v1::Phase::Ready));
+    }
+
     #[test]
     fn a_lost_plugin_takes_its_word_with_it() {
-        let board = Board::with_room(1);
+        let board = board();
         board.set("web", standing(1, v1::Phase::Ready));
         board.unattended(["web", "other"], "plugin lost");
         let now = board.get("web").expect("known");
-        assert_eq!(
-            (now.phase, now.attended, now.message.as_str()),
-            (v1::Phase::Pending, false, "plugin lost")
-        );
+        assert_eq!((now.phase, now.attended, &*now.message), (v1::Phase::Pending, false, "plugin lost"));
     }
 }

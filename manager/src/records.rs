@@ -58,7 +58,7 @@ pub(crate) struct ServiceRecord {
 impl ServiceRecord {
     /// Reads a stored record, without unpacking it.
     pub(crate) fn read(key: &str, record: &om_store::Record) -> Result<Self, om_store::Error> {
-        Self::decode(record.value.clone()).map_err(|cause| damaged(key, &cause.to_string()))
+        Self::decode(&*record.value).map_err(|cause| damaged(key, &cause.to_string()))
     }
 
     /// The record of a declaration.
@@ -120,6 +120,11 @@ impl ServiceRecord {
             }
         }
     }
+}
+
+/// What the plugin of a service has kept with it; empty if that is nothing.
+pub(crate) fn state_of(view: &om_store::View, service: &str) -> Bytes {
+    view.get(&key(STATES, service)).map(|record| Bytes::from_owner(record.value)).unwrap_or_default()
 }
 
 /// A request that took effect: its repetition gets the same answer.
@@ -298,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_record_without_a_declaration_is_damage_not_a_service() {
-        let record = om_store::Record { value: bytes::Bytes::new(), modified: 1 };
+        let record = om_store::Record { value: b""[..].into(), modified: 1 };
         assert!(matches!(Stored::read("service/x", &record), Err(om_store::Error::Corrupt { .. })));
     }
 }

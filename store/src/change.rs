@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 /// The store's version: one more per accepted write. 0 is the empty store.
 pub type Revision = u64;
 
@@ -15,7 +13,7 @@ pub enum Op {
         /// Which key; not empty.
         key: Arc<str>,
         /// Its value, opaque to the store.
-        value: Bytes,
+        value: Arc<[u8]>,
     },
     /// The key is gone. Deleting a key that does not exist is no error.
     Delete {
@@ -64,8 +62,8 @@ impl Change {
 
     /// The same, putting one more key.
     #[must_use]
-    pub fn put(mut self, key: impl Into<Arc<str>>, value: impl Into<Bytes>) -> Self {
-        self.ops.push(Op::Put { key: key.into(), value: value.into() });
+    pub fn put(mut self, key: impl Into<Arc<str>>, value: impl Into<Vec<u8>>) -> Self {
+        self.ops.push(Op::Put { key: key.into(), value: value.into().into() });
         self
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use bytes::{Buf as _, Bytes};
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
@@ -17,8 +18,8 @@ pub(crate) fn pack<W: Write>(sink: W, records: &BTreeMap<Arc<str>, Record>) -> i
     let mut gzip = GzEncoder::new(sink, Compression::fast());
     let mut buffer = Vec::new();
     for (key, record) in records {
-        let record =
-            SnapshotRecord { key: key.to_string(), value: record.value.clone(), modified: record.modified };
+        let value = Bytes::from_owner(record.value.clone());
+        let record = SnapshotRecord { key: key.to_string(), value, modified: record.modified };
         buffer.clear();
         record.encode_length_delimited(&mut buffer).map_err(io::Error::other)?;
         gzip.write_all(&buffer)?;
@@ -30,12 +31,12 @@ pub(crate) fn pack<W: Write>(sink: W, records: &BTreeMap<Arc<str>, Record>) -> i
 pub(crate) fn unpack(body: &[u8], count: u64) -> io::Result<BTreeMap<Arc<str>, Record>> {
     let mut plain = Vec::new();
     GzDecoder::new(body).read_to_end(&mut plain)?;
-    let mut rest = plain.as_slice();
+    let mut rest = Bytes::from(plain);
     let mut records = Vec::new();
-    while !rest.is_empty() {
+    while rest.has_remaining() {
         let record = SnapshotRecord::decode_length_delimited(&mut rest).map_err(io::Error::other)?;
         let key: Arc<str> = record.key.into();
-        records.push((key, Record { value: record.value, modified: record.modified }));
+        records.push((key, Record { value: record.value[..].into(), modified: record.modified }));
     }
     if records.len() as u64 != count {
         return Err(io::Error::other(format!("holds {} keys, not {count}", records.len())));

@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use bytes::Bytes;
-
 use crate::{Entry, Error, Expect, Op, Precondition, Result, Revision};
 
 /// One key's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The value, opaque to the store.
-    pub value: Bytes,
+    pub value: Arc<[u8]>,
     /// The revision that wrote it.
     pub modified: Revision,
 }
@@ -38,6 +36,12 @@ impl View {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Record> {
         self.read().records.get(key).cloned()
+    }
+
+    /// A key: the view's own, which is in memory already, if it is there.
+    #[must_use]
+    pub fn key(&self, key: &str) -> Arc<str> {
+        self.read().records.get_key_value(key).map_or_else(|| key.into(), |(own, _)| own.clone())
     }
 
     /// Number of keys that begin with `prefix`.

@@ -42,7 +42,9 @@ pub(crate) struct OpRecord {
 impl From<&Entry> for EntryRecord {
     fn from(entry: &Entry) -> Self {
         let ops = entry.ops.iter().map(|op| match op {
-            Op::Put { key, value } => OpRecord { key: key.to_string(), value: Some(value.clone()) },
+            Op::Put { key, value } => {
+                OpRecord { key: key.to_string(), value: Some(Bytes::from_owner(value.clone())) }
+            }
             Op::Delete { key } => OpRecord { key: key.to_string(), value: None },
         });
         Self {
@@ -62,7 +64,7 @@ impl From<EntryRecord> for Entry {
         ops.extend(record.ops.into_iter().map(|op| {
             let key: Arc<str> = op.key.into();
             match op.value {
-                Some(value) => Op::Put { key, value: Bytes::copy_from_slice(&value) },
+                Some(value) => Op::Put { key, value: value[..].into() },
                 None => Op::Delete { key },
             }
         }));

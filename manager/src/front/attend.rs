@@ -141,7 +141,7 @@ impl Front {
             service,
             revision,
             phase: standing.phase.into(),
-            message: standing.message,
+            message: standing.message.into(),
         };
         say(out, From::Status(status)).await
     }

@@ -140,13 +140,12 @@ fn events(entry: &Entry) -> Vec<v1::Event> {
     for op in &entry.ops {
         match op {
             Op::Put { key, value } if &**key == REIGN => {
-                let leader =
-                    ReignRecord::decode(value.clone()).map_or(String::new(), |record| record.manager);
+                let leader = ReignRecord::decode(&**value).map_or(String::new(), |record| record.manager);
                 events.push(v1::Event { leader, ..event(v1::EventType::Leadership, "") });
             }
             Op::Put { key, value } => {
                 let Some(name) = key.strip_prefix(SERVICES) else { continue };
-                let record = ServiceRecord::decode(value.clone()).unwrap_or_default();
+                let record = ServiceRecord::decode(&**value).unwrap_or_default();
                 // That it is to be destroyed is seen in its phase; that it is gone, in the event.
                 if !record.destroying {
                     let kind = record.kind().to_owned();
@@ -171,7 +170,7 @@ fn observed(reign: &Reign, observation: Observation) -> v1::Event {
         r#type: v1::EventType::Status.into(),
         service,
         phase: standing.phase.into(),
-        message: standing.message,
+        message: standing.message.into(),
         term: reign.term(),
         ..Default::default()
     }

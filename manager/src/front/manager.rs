@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::{Answer, Front, Pieces, events, page};
 use crate::errors;
 use crate::outlet::outlet;
-use crate::records::{OPERATIONS, SERVICES, STATES, Stored, key};
+use crate::records::{OPERATIONS, SERVICES, Stored, state_of};
 
 /// The size of the pieces that a snapshot travels in.
 const PIECE: usize = 256 * 1024;
@@ -103,7 +103,7 @@ impl Manager for Front {
         // Few are kept; their ids are ordered by time.
         let (_, records) = reign.store().view().scan(OPERATIONS, None, usize::MAX);
         let read =
-            records.into_iter().rev().filter_map(|(_, record)| v1::Operation::decode(record.value).ok());
+            records.into_iter().rev().filter_map(|(_, record)| v1::Operation::decode(&*record.value).ok());
         let mut wanted = read
             .filter(|operation| name.is_empty() || operation.service == name)
             .filter(|operation| page_token.is_empty() || operation.id < page_token);
@@ -140,11 +140,10 @@ fn export(view: &View, term: u64, cluster: String, out: &mut Outgoing) -> Result
         let stored = Stored::read(&path, &record).map_err(damaged)?;
         // What is being destroyed is not to come back.
         if !stored.destroying {
-            let state = view.get(&key(STATES, &stored.declaration.name));
             services.push(v1::SnapshotService {
-                service: Some(stored.declaration),
                 revision: stored.revision,
-                state: state.map(|state| state.value).unwrap_or_default(),
+                state: state_of(view, &stored.declaration.name),
+                service: Some(stored.declaration),
             });
         }
     }

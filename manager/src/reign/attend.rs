@@ -313,9 +313,12 @@ impl Reign {
         let phase = v1::Phase::try_from(phase).unwrap_or(v1::Phase::Unspecified);
         // Only of what is declared: a late word on a destroyed service must not bring it back.
         let record = self.0.realm.store.view().get(&key(SERVICES, &service));
-        match record.and_then(|record| ServiceRecord::decode(record.value).ok()) {
+        match record.and_then(|record| ServiceRecord::decode(&*record.value).ok()) {
             Some(record) if !record.destroying || phase == v1::Phase::Destroying => {
-                self.0.board.set(&service, board::Standing { revision, phase, message, attended: true });
+                self.0.board.set(
+                    &service,
+                    board::Standing { revision, phase, message: message.into(), attended: true },
+                );
             }
             _ => debug!(service, "a word on what is not declared is ignored"),
         }
@@ -328,7 +331,7 @@ impl Reign {
             let (_, records) = reign.0.realm.store.view().scan(SERVICES, after.as_deref(), PAGE);
             let last = records.last()?.0.clone();
             let is_of_kinds = |record: &om_store::Record| {
-                ServiceRecord::decode(record.value.clone()).is_ok_and(|read| kinds.contains(read.kind()))
+                ServiceRecord::decode(&*record.value).is_ok_and(|read| kinds.contains(read.kind()))
             };
             let of_kinds = records.iter().filter(|(_, record)| is_of_kinds(record));
             let names: Vec<_> = of_kinds.map(|(key, _)| key[SERVICES.len()..].to_owned()).collect();

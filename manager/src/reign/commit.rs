@@ -154,9 +154,10 @@ impl Reign {
         let change = self.recorded(change, request_id, answer);
         let revision = self.append_about(&wanted.name, change).await?;
         let message = "stored; not yet taken by its plugin".to_owned();
-        self.0
-            .board
-            .set(&wanted.name, Standing { revision, phase: v1::Phase::Pending, message, attended: false });
+        self.0.board.set(
+            &wanted.name,
+            Standing { revision, phase: v1::Phase::Pending, message: message.into(), attended: false },
+        );
         Ok(Stored { declaration: wanted, destroying: false, revision, modified: revision })
     }
 
@@ -186,7 +187,7 @@ impl Reign {
     /// How a service is, as far as is known.
     pub(crate) fn phase(&self, name: &str) -> (v1::Phase, String) {
         match self.0.board.get(name) {
-            Some(standing) => (standing.phase, standing.message),
+            Some(standing) => (standing.phase, standing.message.into()),
             None => (v1::Phase::Pending, "not yet taken by its plugin".to_owned()),
         }
     }

@@ -47,7 +47,7 @@ fn is_due(view: &View) -> bool {
 
 /// The last compaction. A record that cannot be read counts as none: the worst of it is one compaction more.
 fn last(view: &View) -> Revision {
-    let record = view.get(COMPACTED).and_then(|record| CompactionRecord::decode(record.value).ok());
+    let record = view.get(COMPACTED).and_then(|record| CompactionRecord::decode(&*record.value).ok());
     record.unwrap_or_default().revision
 }
 

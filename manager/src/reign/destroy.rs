@@ -17,7 +17,7 @@ use super::unclear::{self, DECISIONS, Stopped};
 use super::{PLUGIN_PATIENCE, Reign};
 use crate::board::Standing;
 use crate::errors;
-use crate::records::{FREED, RequestRecord, SERVICES, STATES, Stored, key};
+use crate::records::{FREED, RequestRecord, SERVICES, STATES, Stored, key, state_of};
 
 /// How often a plugin that is still at it is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -92,7 +92,7 @@ impl Reign {
         let standing = Standing {
             revision: stored.revision,
             phase: v1::Phase::Destroying,
-            message: message.to_owned(),
+            message: message.into(),
             attended: false,
         };
         self.0.board.set(&stored.declaration.name, standing);
@@ -132,11 +132,10 @@ impl Reign {
 
     async fn ask_to_destroy(&self, stored: &Stored) -> Result<v1::DestroyResponse, Error> {
         let session = self.session(&stored.declaration.kind).await?;
-        let state = self.0.realm.store.view().get(&key(STATES, &stored.declaration.name));
         let message = v1::DestroyRequest {
             name: stored.declaration.name.clone(),
             service: Some(stored.declaration.clone()),
-            state: state.map(|record| record.value).unwrap_or_default(),
+            state: state_of(self.0.realm.store.view(), &stored.declaration.name),
             ..Default::default()
         };
         let mut client = session.client();

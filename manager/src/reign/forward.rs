@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use super::{PLUGIN_PATIENCE, Reign, Session};
 use crate::board::Standing;
 use crate::errors;
-use crate::records::{STATES, Stored, key};
+use crate::records::{Stored, state_of};
 
 /// How many services of one plugin are committed at the same time.
 const AT_ONCE: usize = 64;
@@ -96,7 +96,8 @@ impl Reign {
             Err(error) => return self.postpone(stored, &error),
         };
         let phase = v1::Phase::try_from(answer.phase).unwrap_or(v1::Phase::Pending);
-        let standing = Standing { revision: stored.revision, phase, message: answer.message, attended: true };
+        let standing =
+            Standing { revision: stored.revision, phase, message: answer.message.into(), attended: true };
         if self.0.board.answered(name, standing, &session.closed) {
             self.0.retries.forget(name);
         } else {
@@ -107,11 +108,11 @@ impl Reign {
     /// The plugin's answer, and the session that it was asked in.
     async fn try_forward(&self, stored: &Stored) -> Result<(v1::CommitResponse, Session), Error> {
         let session = self.session(&stored.declaration.kind).await?;
-        let state = self.0.realm.store.view().get(&key(STATES, &stored.declaration.name));
+        let state = state_of(self.0.realm.store.view(), &stored.declaration.name);
         let message = || v1::CommitRequest {
             service: Some(stored.declaration.clone()),
             revision: stored.revision,
-            state: state.as_ref().map(|record| record.value.clone()).unwrap_or_default(),
+            state: state.clone(),
             ..Default::default()
         };
         let asking = async {
@@ -141,7 +142,8 @@ impl Reign {
             (false, _) => v1::Phase::Pending,
         };
         let message = error.message.clone();
-        let standing = Standing { revision: stored.revision, phase, message, attended: false };
+        let standing =
+            Standing { revision: stored.revision, phase, message: message.into(), attended: false };
         self.0.board.set(&name, standing);
         let Some(wait) = self.0.retries.failed(&name) else { return };
         debug!(service = name, %error, ?wait, "not taken by its plugin; tried again");

@@ -124,7 +124,7 @@ impl Reign {
         };
         let grants = grants::Grants::inherit(&realm, &granted, opening);
         let reign = Self(Arc::new(Inner {
-            board: Board::with_room(realm.store.view().count(SERVICES)),
+            board: Board::new(realm.store.clone()),
             hub: Hub::new(realm.store.clone()),
             locks: Locks::default(),
             sessions: sessions::Sessions::default(),

@@ -41,7 +41,7 @@ impl Opening {
         let record = ReignRecord { manager: realm.name.clone(), endpoint: realm.endpoint.clone() };
         let mut change = Change::at(wall_unix_ms()).put(REIGN, record.encode_to_vec());
         for (key, operation) in view.scan(OPERATIONS, None, usize::MAX).1 {
-            let running = v1::Operation::decode(operation.value).ok().and_then(interrupted);
+            let running = v1::Operation::decode(&*operation.value).ok().and_then(interrupted);
             change = running.into_iter().fold(change, |change, ended| change.put(key.clone(), ended));
         }
         for (key, own) in &own {
@@ -69,7 +69,7 @@ fn ready(realm: &Realm) -> BTreeMap<String, Own> {
 fn recorded(view: &View) -> Result<Vec<(String, GrantRecord, Revision)>, Error> {
     let (_, records) = view.scan(GRANTS, None, usize::MAX);
     let read = |(key, record): (std::sync::Arc<str>, om_store::Record)| {
-        let grant = GrantRecord::decode(record.value)
+        let grant = GrantRecord::decode(&*record.value)
             .map_err(|cause| Error::Corrupt { what: format!("{key}: {cause}") })?;
         Ok((key.to_string(), grant, record.modified))
     };

@@ -87,7 +87,7 @@ impl Reign {
     /// One recorded operation.
     fn operation(&self, id: &str) -> Result<v1::Operation, Error> {
         let record = self.0.realm.store.view().get(&key(OPERATIONS, id));
-        let read = record.and_then(|record| v1::Operation::decode(record.value).ok());
+        let read = record.and_then(|record| v1::Operation::decode(&*record.value).ok());
         read.ok_or_else(|| Error::new(Reason::NotFound, format!("the operation {id} is no longer kept")))
     }
 
@@ -96,7 +96,8 @@ impl Reign {
         let excess = view.count(OPERATIONS).saturating_sub(KEPT);
         // Ids are ordered by time.
         for (key, record) in view.scan(OPERATIONS, None, excess).1 {
-            if v1::Operation::decode(record.value).is_ok_and(|old| old.state() == v1::OperationState::Running)
+            if v1::Operation::decode(&*record.value)
+                .is_ok_and(|old| old.state() == v1::OperationState::Running)
             {
                 continue;
             }

@@ -49,7 +49,7 @@ fn recorded_before(view: &View) -> Vec<(i64, String)> {
         .into_iter()
         .map(|(key, record)| {
             // One that cannot be read is of no use to anybody: forgotten first.
-            let time = RequestRecord::decode(record.value).map_or(0, |read| read.time_unix_ms);
+            let time = RequestRecord::decode(&*record.value).map_or(0, |read| read.time_unix_ms);
             (time, key[REQUESTS.len()..].to_owned())
         })
         .collect();
@@ -68,7 +68,7 @@ impl Reign {
             return Ok(None);
         }
         let Some(record) = self.0.realm.store.view().get(&key(REQUESTS, id)) else { return Ok(None) };
-        let Ok(read) = RequestRecord::decode(record.value) else { return Ok(None) };
+        let Ok(read) = RequestRecord::decode(&*record.value) else { return Ok(None) };
         if read.call != call {
             let message = format!("the request id {id} was used for another call: {}", read.call);
             return Err(Error::new(Reason::Refused, message).hint("use a new request id for a new intent"));

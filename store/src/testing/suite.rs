@@ -7,7 +7,6 @@ pub use watch::*;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio_stream::StreamExt;
 
@@ -273,7 +272,7 @@ pub async fn concurrent_appends_get_one_revision_each(site: &impl Site) {
     fresh.load().await.unwrap();
     for (revision, key) in written {
         let record = fresh.view().get(&key).unwrap();
-        assert_eq!((record.modified, record.value), (revision, Bytes::from(key.clone())));
+        assert_eq!((record.modified, record.value), (revision, key.as_bytes().into()));
     }
     let entries = take(&mut fresh.watch(0).await.unwrap(), 100).await;
     assert_eq!(revisions(&entries), (1..=100).collect::<Vec<_>>());
@@ -359,14 +358,14 @@ pub async fn large_and_odd_values_come_back_as_they_were(site: &impl Site) {
         let fresh = site.handle();
         fresh.load().await.unwrap();
         for (key, value) in &values {
-            assert!(fresh.view().get(key).unwrap().value == value, "{key:.20}");
+            assert!(fresh.view().get(key).unwrap().value[..] == value[..], "{key:.20}");
         }
     };
     check().await;
     let entries = take(&mut site.handle().watch(0).await.unwrap(), values.len()).await;
     for (entry, (key, value)) in entries.iter().zip(&values) {
         assert_eq!(entry.time_unix_ms, -5);
-        assert!(matches!(&entry.ops[0], Op::Put { key: k, value: v } if **k == **key && v == value));
+        assert!(matches!(&entry.ops[0], Op::Put { key: k, value: v } if **k == **key && v[..] == value[..]));
     }
     store.compact(&token, 0).await.unwrap();
     check().await;

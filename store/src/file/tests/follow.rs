@@ -6,7 +6,7 @@ use crate::Store;
 /// Waits until the handle's view shows the key with this value.
 async fn shows(store: &FileStore, key: &str, value: &str) {
     let shown = async {
-        while store.view().get(key).is_none_or(|record| record.value != value.as_bytes()) {
+        while store.view().get(key).is_none_or(|record| record.value[..] != *value.as_bytes()) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
@@ -50,5 +50,5 @@ async fn who_holds_the_claim_and_follows_goes_on_writing() {
         store.append(&token, put("a", &number.to_string())).await.unwrap();
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(store.view().get("a").unwrap().value, "49");
+    assert_eq!(store.view().get("a").unwrap().value[..], *b"49");
 }

@@ -18,7 +18,7 @@ pub async fn a_watch_gives_every_entry_once_and_in_order(site: &impl Site) {
     let entries = take(&mut whole, 10).await;
     let term = token.term().0;
     for (entry, number) in entries.iter().zip(1..) {
-        let op = Op::Put { key: "k".into(), value: number.to_string().into() };
+        let op = Op::Put { key: "k".into(), value: number.to_string().as_bytes().into() };
         assert_eq!(*entry, Entry { revision: number, term, time_unix_ms: 1, ops: vec![op] });
     }
     assert_eq!(take(&mut part, 7).await, entries[3..]);
