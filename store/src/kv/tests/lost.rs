@@ -19,6 +19,15 @@ fn went_back<T>(what: &str, result: Result<T>) {
     }
 }
 
+/// Somebody who has seen nothing of it leads, and writes so many entries.
+async fn others_write(cluster: &Cluster, entries: usize) {
+    let anew = store(cluster);
+    let token = claim(&anew, "anew").await.unwrap();
+    for _ in 0..entries {
+        anew.append(&token, put("k", "other")).await.unwrap();
+    }
+}
+
 /// Nothing that handles who know better try has any effect.
 async fn nobody_who_knows_better_leads(
     cluster: &Cluster,
@@ -85,11 +94,7 @@ async fn a_restored_etcd_that_others_wrote_on_is_noticed_too() {
     holder.append(&token, put("k", "lost")).await.unwrap();
     cluster.restore(&backup);
     // The same numbers, with another content; etcd's own revision is beyond what it was.
-    let anew = store(&cluster);
-    let other = claim(&anew, "anew").await.unwrap();
-    for _ in 0..5 {
-        anew.append(&other, put("k", "other")).await.unwrap();
-    }
+    others_write(&cluster, 5).await;
     went_back("load", holder.load().await);
     assert_eq!(&holder.view().get("k").unwrap().value[..], b"lost");
 }
@@ -108,11 +113,7 @@ async fn who_read_a_base_alone_notices_it_as_well() {
     let behind = store(&cluster);
     behind.load().await.unwrap();
     cluster.restore(&backup);
-    let anew = store(&cluster);
-    let other = claim(&anew, "anew").await.unwrap();
-    for _ in 0..20 {
-        anew.append(&other, put("k", "other")).await.unwrap();
-    }
+    others_write(&cluster, 20).await;
     went_back("load", behind.load().await);
     assert_eq!(&behind.view().get("k").unwrap().value[..], b"lost");
 }
@@ -148,11 +149,7 @@ async fn who_was_cut_off_meanwhile_does_not_go_on_in_the_other_history() {
         gate.sever();
         cluster.restore(&backup);
         // Its watch could go on with the third of these as if the first two were those it has.
-        let anew = store(&cluster);
-        let other = claim(&anew, "anew").await.unwrap();
-        for _ in 0..5 {
-            anew.append(&other, put("k", "other")).await.unwrap();
-        }
+        others_write(&cluster, 5).await;
         gate.open();
         let why = eventually("it tells", async || behind.went_back()).await;
         assert!(why.contains("written anew"), "begun: {begun}: {why}");
