@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::Value;
+
 /// The store's version: one more per accepted write. 0 is the empty store.
 pub type Revision = u64;
 
@@ -13,7 +15,7 @@ pub enum Op {
         /// Which key; not empty.
         key: Arc<str>,
         /// Its value, opaque to the store.
-        value: Arc<[u8]>,
+        value: Value,
     },
     /// The key is gone. Deleting a key that does not exist is no error.
     Delete {
@@ -63,7 +65,7 @@ impl Change {
     /// The same, putting one more key.
     #[must_use]
     pub fn put(mut self, key: impl Into<Arc<str>>, value: impl Into<Vec<u8>>) -> Self {
-        self.ops.push(Op::Put { key: key.into(), value: value.into().into() });
+        self.ops.push(Op::Put { key: key.into(), value: Value::from(value.into()) });
         self
     }
 

@@ -19,18 +19,21 @@ mod claim;
 mod envelope;
 mod error;
 pub mod file;
+mod image;
 pub mod kv;
 pub mod memory;
 mod records;
 mod staged;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod value;
 mod view;
 mod wire;
 
 pub use change::{Change, Entry, Expect, Op, Precondition, Revision};
 pub use claim::{Candidate, Claim, Head, Term, Token};
 pub use error::{Error, Result};
+pub use value::Value;
 pub use view::{Record, View};
 
 use claim::wall_unix_ms;

@@ -92,8 +92,7 @@ impl State {
 impl MemoryHandle {
     fn catch_up(&self, state: &State) {
         if self.view.revision() < state.base {
-            let (revision, records) = state.image.parts();
-            self.view.replace(revision, records);
+            self.view.replace(state.image.image());
         }
         state.entries.iter().for_each(|entry| self.view.apply(entry));
     }

@@ -1,6 +1,5 @@
 //! All keys at one revision, compressed: a gzip stream of length-delimited records in order of the keys.
 
-use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -10,11 +9,12 @@ use flate2::bufread::GzDecoder;
 use flate2::write::GzEncoder;
 use prost::Message;
 
-use crate::Record;
+use crate::image::{Image, Making};
 use crate::wire::SnapshotRecord;
+use crate::{Record, Revision};
 
 /// Writes the records, packed, to `sink`.
-pub(crate) fn pack<W: Write>(sink: W, records: &BTreeMap<Arc<str>, Record>) -> io::Result<W> {
+pub(crate) fn pack<W: Write>(sink: W, records: &[(Arc<str>, Record)]) -> io::Result<W> {
     let mut gzip = GzEncoder::new(sink, Compression::fast());
     let mut buffer = Vec::new();
     for (key, record) in records {
@@ -27,20 +27,18 @@ pub(crate) fn pack<W: Write>(sink: W, records: &BTreeMap<Arc<str>, Record>) -> i
     gzip.finish()
 }
 
-/// Reads what was packed; there must be `count` records.
-pub(crate) fn unpack(body: &[u8], count: u64) -> io::Result<BTreeMap<Arc<str>, Record>> {
+/// Reads what was packed at this revision; there must be `count` records.
+pub(crate) fn unpack(body: &[u8], revision: Revision, count: u64) -> io::Result<Image> {
     let mut plain = Vec::new();
     GzDecoder::new(body).read_to_end(&mut plain)?;
     let mut rest = Bytes::from(plain);
-    let mut records = Vec::new();
+    let mut making = Making::default();
     while rest.has_remaining() {
         let record = SnapshotRecord::decode_length_delimited(&mut rest).map_err(io::Error::other)?;
-        let key: Arc<str> = record.key.into();
-        records.push((key, Record { value: record.value[..].into(), modified: record.modified }));
+        making.add(record.key.into(), &record.value, record.modified);
     }
-    if records.len() as u64 != count {
-        return Err(io::Error::other(format!("holds {} keys, not {count}", records.len())));
+    if making.len() as u64 != count {
+        return Err(io::Error::other(format!("holds {} keys, not {count}", making.len())));
     }
-    // They are in order: the map is built in one go.
-    Ok(records.into_iter().collect())
+    Ok(making.done(revision))
 }

@@ -1,29 +1,28 @@
 //! What a handle knows of the state, for reading without waiting.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::{Entry, Error, Expect, Op, Precondition, Result, Revision};
+use crate::image::Image;
+use crate::{Entry, Error, Expect, Op, Precondition, Result, Revision, Value};
 
 /// One key's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The value, opaque to the store.
-    pub value: Arc<[u8]>,
+    pub value: Value,
     /// The revision that wrote it.
     pub modified: Revision,
-}
-
-#[derive(Default, Debug)]
-struct Image {
-    revision: Revision,
-    records: BTreeMap<Arc<str>, Record>,
 }
 
 /// The state as one handle knows it. Reads take a short lock and share the values' memory.
 #[derive(Debug, Default)]
 pub struct View(RwLock<Image>);
+
+impl From<Image> for View {
+    fn from(image: Image) -> Self {
+        Self(RwLock::new(image))
+    }
+}
 
 impl View {
     /// The revision that this view shows.
@@ -35,13 +34,13 @@ impl View {
     /// One key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Record> {
-        self.read().records.get(key).cloned()
+        self.read().get(key).map(|(_, record)| record.clone())
     }
 
     /// A key: the view's own, which is in memory already, if it is there.
     #[must_use]
     pub fn key(&self, key: &str) -> Arc<str> {
-        self.read().records.get_key_value(key).map_or_else(|| key.into(), |(own, _)| own.clone())
+        self.read().get(key).map_or_else(|| key.into(), |(own, _)| own.clone())
     }
 
     /// Number of keys that begin with `prefix`.
@@ -71,7 +70,7 @@ impl View {
     pub fn check(&self, preconditions: &[Precondition]) -> Result<()> {
         let image = self.read();
         for Precondition { key, expect } in preconditions {
-            let actual = image.records.get(key).map(|record| record.modified);
+            let actual = image.get(key).map(|(_, record)| record.modified);
             let holds = match expect {
                 Expect::Absent => actual.is_none(),
                 Expect::Present => actual.is_some(),
@@ -94,38 +93,41 @@ impl View {
             match op {
                 Op::Put { key, value } => {
                     let record = Record { value: value.clone(), modified: entry.revision };
-                    image.records.insert(key.clone(), record);
+                    image.put(key, record);
                 }
                 Op::Delete { key } => {
-                    image.records.remove(key);
+                    image.remove(key);
                 }
             }
         }
         image.revision = entry.revision;
     }
 
-    /// For backends: replaces everything, as after reading a snapshot.
-    pub fn replace(&self, revision: Revision, records: BTreeMap<Arc<str>, Record>) {
-        *self.write() = Image { revision, records };
+    /// Shows this from now on, as after reading a snapshot.
+    pub(crate) fn replace(&self, image: Image) {
+        *self.write() = image;
     }
 
     /// The last write of a key.
     pub(crate) fn modified(&self, key: &str) -> Option<Revision> {
-        self.read().records.get(key).map(|record| record.modified)
+        self.read().get(key).map(|(_, record)| record.modified)
     }
 
-    /// Everything, for a snapshot. The values share their memory with the view.
-    pub(crate) fn parts(&self) -> (Revision, BTreeMap<Arc<str>, Record>) {
+    /// Everything in order of the keys, for a snapshot. The values share their memory with the view.
+    pub(crate) fn all(&self) -> (Revision, Vec<(Arc<str>, Record)>) {
         let image = self.read();
-        (image.revision, image.records.clone())
+        (image.revision, image.all())
     }
 
-    pub(crate) fn into_parts(self) -> (Revision, BTreeMap<Arc<str>, Record>) {
-        let image = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        (image.revision, image.records)
+    pub(crate) fn image(&self) -> Image {
+        self.read().clone()
     }
 
-    // A panic while the lock is held leaves the image whole: each change of it is a single insert or remove, and the
+    pub(crate) fn into_image(self) -> Image {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // A panic while the lock is held leaves the records whole: each change of them is a single insert or remove, and the
     // revision is set last.
     fn read(&self) -> RwLockReadGuard<'_, Image> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
@@ -133,21 +135,5 @@ impl View {
 
     fn write(&self) -> RwLockWriteGuard<'_, Image> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Image {
-    fn range<'a>(
-        &'a self,
-        prefix: &'a str,
-        after: Option<&'a str>,
-    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Record)> {
-        let from = match after {
-            Some(key) if key >= prefix => Bound::Excluded(key),
-            _ => Bound::Included(prefix),
-        };
-        self.records
-            .range::<str, _>((from, Bound::Unbounded))
-            .take_while(move |(key, _)| key.starts_with(prefix))
     }
 }

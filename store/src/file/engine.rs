@@ -4,7 +4,6 @@
 //! claim, the journal file. Appends that wait together are checked one after another, written as one frame and made
 //! durable by one sync; then the claim is looked at once more, and only then is anything answered.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
@@ -60,7 +59,7 @@ pub(crate) struct Append {
 pub(crate) struct Export {
     pub(crate) reign: Reign,
     pub(crate) revision: Revision,
-    pub(crate) records: BTreeMap<Arc<str>, Record>,
+    pub(crate) records: Vec<(Arc<str>, Record)>,
     /// The snapshot that the chain starts from now.
     pub(crate) snapshot: Option<SnapshotId>,
 }
@@ -178,7 +177,7 @@ impl Engine {
         match std::mem::replace(&mut loaded.news, News::Nothing) {
             News::Nothing => {}
             News::Since(entries) => entries.iter().for_each(|entry| self.view.apply(entry)),
-            News::Whole(revision, records) => self.view.replace(revision, records),
+            News::Whole(image) => self.view.replace(image),
         }
         self.position.clone_from(&loaded.position);
         self.announce();
@@ -302,7 +301,7 @@ impl Engine {
     fn export(&mut self, term: Term) -> Result<Export> {
         let reign = self.ready(term)?.reign.clone();
         let snapshot = self.position.as_ref().and_then(|position| position.snapshot);
-        let (revision, records) = self.view.parts();
+        let (revision, records) = self.view.all();
         Ok(Export { reign, revision, records, snapshot })
     }
 

@@ -1,13 +1,11 @@
 //! Reading the state: whole, or what is new since a place.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
 use super::claims::Reign;
 use super::fs::Fs;
 use super::names::{SegmentId, SnapshotId};
 use super::segment::{Opened, follows};
-use crate::{Entry, Error, Head, Record, Result, Revision, View};
+use crate::image::Image;
+use crate::{Entry, Error, Head, Result, Revision, View};
 
 /// How far a state was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +25,8 @@ pub(crate) enum News {
     Nothing,
     /// The entries since the known position.
     Since(Vec<Entry>),
-    /// Everything: the state at a revision.
-    Whole(Revision, BTreeMap<Arc<str>, Record>),
+    /// Everything.
+    Whole(Image),
 }
 
 pub(crate) struct Loaded {
@@ -161,7 +159,7 @@ impl Fs {
         })?;
         let state = View::default();
         if let Some(id) = snapshot {
-            state.replace(id.revision, self.read_snapshot(id, cluster)?);
+            state.replace(self.read_snapshot(id, cluster)?);
         }
         let covered = state.revision();
         let mut offset = 0;
@@ -186,8 +184,7 @@ impl Fs {
             let why = format!("ends at revision {revision}, before its snapshot's {covered}");
             return Err(self.corrupt(&newest.to_string(), why));
         }
-        let (_, records) = state.into_parts();
         let position = Position { segment: newest, offset, revision, snapshot };
-        Ok((position, News::Whole(revision, records)))
+        Ok((position, News::Whole(state.into_image())))
     }
 }

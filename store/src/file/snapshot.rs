@@ -4,7 +4,6 @@
 //! keys; then the stream's length u64, its CRC-32 u32 and the letters `omS1`. The sum is over the compressed bytes, so
 //! that no bit of the file goes unchecked.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -13,6 +12,7 @@ use super::fs::{Fs, Temporary};
 use super::names::{self, SnapshotId};
 use super::wire::SnapshotHeader;
 use crate::envelope::{self, Kind};
+use crate::image::Image;
 use crate::{Error, Record, Result, records};
 
 const MARK: [u8; 4] = *b"omS1";
@@ -24,7 +24,7 @@ impl Fs {
         &self,
         id: SnapshotId,
         cluster: &str,
-        records: &BTreeMap<Arc<str>, Record>,
+        records: &[(Arc<str>, Record)],
     ) -> Result<()> {
         let header = SnapshotHeader {
             cluster: cluster.to_owned(),
@@ -39,7 +39,7 @@ impl Fs {
         temporary.rename(&id.to_string())
     }
 
-    pub(crate) fn read_snapshot(&self, id: SnapshotId, cluster: &str) -> Result<BTreeMap<Arc<str>, Record>> {
+    pub(crate) fn read_snapshot(&self, id: SnapshotId, cluster: &str) -> Result<Image> {
         let name = id.to_string();
         let Some(bytes) = self.read(&name, 0, u64::MAX)? else {
             return Err(self.corrupt(&name, "is missing"));
@@ -59,15 +59,11 @@ impl Fs {
         if trailer[8..12] != crc32fast::hash(body).to_le_bytes() {
             return Err(corrupt("its checksum does not fit"));
         }
-        records::unpack(body, header.count).map_err(|error| corrupt(&error.to_string()))
+        records::unpack(body, id.revision, header.count).map_err(|error| corrupt(&error.to_string()))
     }
 }
 
-fn fill(
-    file: &dyn DiskFile,
-    header: &SnapshotHeader,
-    records: &BTreeMap<Arc<str>, Record>,
-) -> io::Result<()> {
+fn fill(file: &dyn DiskFile, header: &SnapshotHeader, records: &[(Arc<str>, Record)]) -> io::Result<()> {
     let mut sink = Sink { file, offset: 0, waiting: Vec::new(), sum: crc32fast::Hasher::new() };
     sink.waiting = envelope::encode(Kind::Snapshot, header);
     sink.flush()?;

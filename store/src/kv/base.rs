@@ -45,7 +45,7 @@ impl Compaction {
         let writer = shared.known().held(term)?.record.nonce.clone();
         let look = shared.look().await?;
         shared.known().held(term)?;
-        let (revision, state) = shared.view.parts();
+        let (revision, state) = shared.view.all();
         let before = look.manifest.clone();
         let oldest = look.floor();
         let floor = revision.saturating_sub(keep).max(oldest);

@@ -9,6 +9,7 @@ use super::look::Look;
 use super::opening::dated;
 use super::shared::{Shared, Taken};
 use super::wire::{Decoded, Manifest, Parts, corrupt, decode_entry, join, unpack_entry};
+use crate::image::Image;
 use crate::{Entry, Error, Result, Revision, View, records};
 
 /// Entries in the first page; pages grow while they are small.
@@ -69,8 +70,7 @@ impl Shared {
         match base {
             // Once the state was read, what is new is read entry by entry, so that watches miss nothing they need not.
             Some(base) if !(self.known().loaded && from >= base.floor) => {
-                let state = View::default();
-                state.replace(base.revision, self.read_base(base, at).await?);
+                let state = View::from(self.read_base(base, at).await?);
                 let mut mark = 0;
                 // The base's own entry, too, where it is kept: by its key a store that goes back is told.
                 let after = base.revision.saturating_sub(u64::from(base.floor < base.revision));
@@ -165,18 +165,15 @@ impl Shared {
         .map_err(Halt::Error)
     }
 
-    async fn read_base(
-        &self,
-        manifest: &Manifest,
-        at: i64,
-    ) -> std::result::Result<std::collections::BTreeMap<std::sync::Arc<str>, crate::Record>, Halt> {
+    async fn read_base(&self, manifest: &Manifest, at: i64) -> std::result::Result<Image, Halt> {
         let place = self.keys.base(manifest.revision);
         let pieces = self.read_pieces(&place, manifest.chunks, at).await?;
         let manifest = manifest.clone();
         unblocked(move || {
             let packed = join(&place, &pieces, manifest.chunks, manifest.length, manifest.sum)?;
             drop(pieces);
-            records::unpack(&packed, manifest.count).map_err(|error| corrupt(&place, error))
+            records::unpack(&packed, manifest.revision, manifest.count)
+                .map_err(|error| corrupt(&place, error))
         })
         .await
         .map_err(Halt::Error)

@@ -124,11 +124,10 @@ impl Shared {
     /// Replaces the view by a newer state.
     pub(crate) fn replace(&self, state: View, mark: i64) {
         let mut known = self.known();
-        let (revision, records) = state.into_parts();
-        if revision <= self.view.revision() {
+        if state.revision() <= self.view.revision() {
             return;
         }
-        self.view.replace(revision, records);
+        self.view.replace(state.into_image());
         known.mark = mark;
         known.ring.clear();
         known.ring_bytes = 0;
